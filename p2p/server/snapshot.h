@@ -1,0 +1,73 @@
+// What readers see: plain values, immutable once published.
+#pragma once
+
+#include <absl/container/flat_hash_map.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "p2p/base/clock.h"
+#include "p2p/base/endpoint.h"
+#include "p2p/base/fd_ticket.h"
+#include "p2p/base/node_id.h"
+#include "p2p/base/reasons.h"
+#include "p2p/net/listener.h"
+#include "p2p/peers/ban_list.h"
+#include "p2p/peers/dial_scheduler.h"
+#include "p2p/wire/session.h"
+
+namespace helo {
+
+struct PeerSnapshot {
+  uint64_t connection = 0;  // ascending, never reused
+  NodeId id;
+  Direction direction = Direction::kInbound;
+  Endpoint remote;
+  Endpoint local;
+  int fd = -1;             // the number, for people
+  std::string user_agent;  // the remote's bytes
+  uint32_t minor = 0;
+  bool trusted = false;
+  bool is_static = false;
+  WallTime up_since{};
+  Duration age{};
+  wire::Session::Capabilities capabilities;
+  wire::SessionStats stats;
+  std::optional<Duration> since_message;  // last useful message
+  bool reading_paused = false;
+  std::string loop;
+};
+
+struct PoolSnapshot {
+  PoolKind kind = PoolKind::kSpare;
+  int used = 0, limit = 0;
+};
+
+struct ListenerSnapshot {
+  std::string asked;
+  Endpoint local;
+  int fd = -1;
+  bool dual_stack = false;
+  int backlog_asked = 0, backlog_effective = 0;
+  net::AcceptorStats stats;
+};
+
+struct ServerSnapshot {
+  MonoTime taken{};
+  WallTime taken_wall{};
+  std::vector<PeerSnapshot> peers;  // up ones, by id, then connection
+  std::vector<peers::Target> targets;
+  std::vector<std::pair<NodeId, peers::Ban>> away;  // dropped ids
+  std::vector<PoolSnapshot> pools;
+  std::vector<ListenerSnapshot> listeners;
+  int inbound = 0, outbound = 0;  // slots in use
+  int max_inbound = 0, max_outbound = 0;
+  int handshakes = 0;  // waiting or running
+  uint64_t accepted = 0, gate_refused = 0;
+  // How many attempts ended with each reason since start, inbound and outbound.
+  absl::flat_hash_map<Reason, uint64_t> closed_in, closed_out;
+};
+
+}  // namespace helo
