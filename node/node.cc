@@ -1,0 +1,225 @@
+// The order of start and stop. Members of Impl are destroyed in the opposite order of their making,
+// which is the order in which they need each other.
+#include "node/node.h"
+
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_join.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "node/node_files.h"
+#include "node/notify.h"
+#include "node/option_text.h"
+#include "p2p/base/atomic_file.h"
+#include "p2p/base/rng.h"
+#include "p2p/base/text.h"
+#include "p2p/peers/fd_budget.h"
+#include "p2p/server/server.h"
+#include "p2p/tls/node_key.h"
+#include "plugins/echo/echo_handler.h"
+#include "rpc/service/admin_server.h"
+
+namespace helo::node {
+namespace {
+
+constexpr Duration kServerStop = std::chrono::milliseconds(3000);
+constexpr Duration kAdminStop = std::chrono::milliseconds(2500);
+
+std::string NotifySocket() {
+  const char* name = std::getenv("NOTIFY_SOCKET");
+  return name != nullptr ? name : "";
+}
+
+}  // namespace
+
+struct Node::Impl {
+  explicit Impl(NodeLog& sink) : log(sink) {}
+
+  absl::Status OpenFiles(const Options& options);
+  absl::Status PlanDescriptors(Config& config);
+  absl::Status StartServer(const Config& config);
+  absl::Status StartAdmin(const Config& config, std::function<void()> ask_to_stop);
+  absl::Status Announce(const Options& options);
+  void Tell(std::string_view state);
+
+  NodeLog& log;
+  const Clock& clock = RealClock();
+  const WallTime started = RealClock().WallNow();
+  std::optional<DataDir> dir;
+  std::optional<tls::NodeKey> key;
+  std::unique_ptr<peers::FdBudget> fds;
+  EchoHandler echo;
+  std::unique_ptr<Server> server;
+  std::unique_ptr<rpc::AdminServer> admin;
+  bool stopped = false;
+};
+
+absl::Status Node::Impl::OpenFiles(const Options& options) {
+  auto opened = DataDir::Open(options.config.data_dir);
+  if (!opened.ok()) return opened.status();
+  dir.emplace(*std::move(opened));
+  // Left by a node that was killed; whoever looks now must not take it for this one.
+  unlink(dir->File(kNodeFile).c_str());
+  bool created = false;
+  auto loaded = tls::NodeKey::LoadOrCreate(dir->File("node.key"), SystemRng(), &created);
+  if (!loaded.ok()) return loaded.status();
+  key.emplace(*std::move(loaded));
+  if (created)
+    log.Info("node", "a new identity was made",
+             {{"id", key->id().ToHex()}, {"file", dir->File("node.key")}});
+  return absl::OkStatus();
+}
+
+absl::Status Node::Impl::PlanDescriptors(Config& config) {
+  config.fds.listeners = static_cast<int>(config.server.listen.size());
+  config.fds.inbound = config.server.max_inbound;
+  config.fds.outbound = config.server.max_outbound;
+  auto limit = peers::ReadFdLimit();
+  if (limit.ok()) limit = peers::RaiseFdLimit(peers::WantedFds(config.fds, limit->open_now));
+  if (!limit.ok()) return limit.status();
+  auto plan = peers::PlanFds(config.fds, *limit);
+  if (!plan.ok()) return plan.status();
+  for (const std::string& sentence : plan->sentences) {
+    if (plan->reduced) {
+      log.Warn("node", "not everything that is configured fits the file descriptors",
+               {{"fds", sentence}});
+    } else {
+      log.Info("node", "file descriptors are shared out", {{"fds", sentence}});
+    }
+  }
+  fds = std::make_unique<peers::FdBudget>(*plan);
+  // What does not fit is not promised to anybody either.
+  config.server.max_inbound = plan->pools[static_cast<size_t>(PoolKind::kInbound)];
+  config.server.max_outbound = plan->pools[static_cast<size_t>(PoolKind::kOutbound)];
+  return absl::OkStatus();
+}
+
+absl::Status Node::Impl::StartServer(const Config& config) {
+  ServerOptions options = config.server;
+  const std::string peers_path = dir->File(kPeersFile);
+  options.saved_peers = LoadPeers(peers_path, log);
+  ServerDeps deps;
+  deps.clock = &clock;
+  deps.rng = &SystemRng();
+  deps.log = &log;
+  deps.fds = fds.get();
+  deps.handlers = {&echo};
+  deps.save_peers = [peers_path](const std::vector<PeerAddress>& peers) {
+    return SavePeers(peers_path, peers);
+  };
+  auto created = Server::Create(std::move(options), *key, std::move(deps));
+  if (!created.ok()) return created.status();
+  server = *std::move(created);
+  return absl::OkStatus();
+}
+
+absl::Status Node::Impl::StartAdmin(const Config& config, std::function<void()> ask_to_stop) {
+  rpc::AdminOptions options;
+  options.address = config.admin;
+  options.auth = config.admin_auth;
+  options.token_path = dir->File("admin.token");
+  rpc::NodeFacts facts;
+  facts.version = std::string(Version());
+  facts.user_agent = config.server.profile.user_agent;
+  facts.network = config.server.profile.network;
+  facts.genesis = config.server.profile.genesis;
+  facts.data_dir = dir->path();
+  facts.started = started;
+  facts.fd_limit = fds->plan().limit;
+  facts.fd_sentences = fds->plan().sentences;
+  rpc::AdminHooks hooks;
+  hooks.log_level = [this] { return log.level(); };
+  hooks.set_log_level = [this](LogLevel level) { log.SetLevel(level); };
+  hooks.shutdown = std::move(ask_to_stop);
+  auto begun =
+      rpc::AdminServer::Start(std::move(options), std::move(facts), std::move(hooks), *server,
+                              fds->pool(PoolKind::kAdmin), fds->pool(PoolKind::kFiles), clock, log);
+  if (!begun.ok()) return begun.status();
+  admin = *std::move(begun);
+  return absl::OkStatus();
+}
+
+void Node::Impl::Tell(std::string_view state) {
+  if (absl::Status status = NotifyServiceManager(NotifySocket(), state); !status.ok()) {
+    log.Warn("node", "the service manager could not be told",
+             {{"why", std::string(status.message())}});
+  }
+}
+
+absl::Status Node::Impl::Announce(const Options& options) {
+  // First what others read once they have seen helod.json.
+  if (absl::Status status =
+          WriteFileAtomically(dir->File(kConfigFile), PrintConfigJson(options), 0600);
+      !status.ok()) {
+    return status;
+  }
+  RunningNode node;
+  node.pid = getpid();
+  node.id = server->id();
+  node.listen = server->listening();
+  node.admin = admin->address();
+  node.version = std::string(Version());
+  node.user_agent = options.config.server.profile.user_agent;
+  node.network = options.config.server.profile.network;
+  node.data_dir = dir->path();
+  node.started = started;
+  if (absl::Status status = WriteFileAtomically(dir->File(kNodeFile), NodeFileJson(node), 0600);
+      !status.ok())
+    return status;
+  const std::string listen = absl::StrJoin(
+      node.listen, " ",
+      [](std::string* out, const Endpoint& endpoint) { out->append(endpoint.ToString()); });
+  log.Info("node", "ready",
+           {{"id", node.id.ToHex()},
+            {"listen", listen.empty() ? "none" : listen},
+            {"admin", node.admin.ToString()},
+            {"network", node.network},
+            {"data_dir", node.data_dir},
+            {"version", node.version},
+            {"pid", absl::StrCat(node.pid)}});
+  Tell(absl::StrCat("READY=1\nSTATUS=Listening on ", listen.empty() ? "nothing" : listen, ", id ",
+                    node.id.Short()));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, NodeLog& log,
+                                                  std::function<void()> ask_to_stop) {
+  std::unique_ptr<Node> node(new Node(std::make_unique<Impl>(log)));
+  Impl& impl = *node->impl_;
+  Config config = options.config;
+  log.Info("node", "starting",
+           {{"version", std::string(Version())}, {"data_dir", config.data_dir}});
+  if (absl::Status status = impl.OpenFiles(options); !status.ok()) return status;
+  if (absl::Status status = impl.PlanDescriptors(config); !status.ok()) return status;
+  if (absl::Status status = impl.StartServer(config); !status.ok()) return status;
+  if (absl::Status status = impl.StartAdmin(config, std::move(ask_to_stop)); !status.ok())
+    return status;
+  impl.server->Start();
+  if (absl::Status status = impl.Announce(options); !status.ok()) return status;
+  return node;
+}
+
+Node::Node(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Node::~Node() { Stop(); }
+
+void Node::Stop() {
+  if (std::exchange(impl_->stopped, true)) return;
+  if (impl_->dir) unlink(impl_->dir->File(kNodeFile).c_str());
+  if (impl_->server == nullptr) return;
+  impl_->Tell("STOPPING=1");
+  // At the same time: neither peers nor callers wait for the others' patience.
+  std::thread callers([this] {
+    if (impl_->admin != nullptr) impl_->admin->Stop(kAdminStop);
+  });
+  impl_->server->Stop(kServerStop);
+  callers.join();
+  impl_->admin.reset();
+  impl_->server.reset();
+}
+
+}  // namespace helo::node

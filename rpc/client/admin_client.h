@@ -1,0 +1,79 @@
+// The admin API as its clients call it: every call has a deadline, every failure is a sentence,
+// every answer is already quoted (rpc/client/quote.h). One connection, made by Connect; when it
+// breaks, calls fail and a new client is needed. Thread: one at a time. The generated messages are
+// only named here; who uses them includes admin.pb.h.
+#pragma once
+
+#include <absl/status/statusor.h>
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "p2p/base/clock.h"
+#include "rpc/client/find_node.h"
+
+namespace helo::admin::v1 {
+class AddPeerRequest;
+class AddPeerResponse;
+class DropPeerRequest;
+class DropPeerResponse;
+class ListAttemptsRequest;
+class ListAttemptsResponse;
+class ListPeersRequest;
+class ListPeersResponse;
+class Node;
+class Peer;
+class RemovePeerRequest;
+class WatchRequest;
+class WatchResponse;
+}  // namespace helo::admin::v1
+
+namespace helo::client {
+
+inline constexpr Duration kDefaultTimeout = std::chrono::seconds(10);
+
+// gRPC's own log writes what the other end sent to stderr, as it came. For programs with a
+// terminal, once, at start.
+void SilenceGrpcLog();
+
+class AdminClient {
+ public:
+  // Finds out who listens, connects, and decides about the token. A helod.json whose process is
+  // gone is checked against the id of who answers, so that a command never reaches another node
+  // that took the port over.
+  static absl::StatusOr<std::unique_ptr<AdminClient>> Connect(const NodeTarget& target,
+                                                              Duration timeout = kDefaultTimeout);
+  ~AdminClient();
+
+  absl::StatusOr<admin::v1::Node> GetNode();
+  absl::StatusOr<admin::v1::ListPeersResponse> ListPeers(
+      const admin::v1::ListPeersRequest& request);
+  absl::StatusOr<admin::v1::Peer> GetPeer(const std::string& id);
+  // The deadline is the wait that the request asks for, and the timeout on top.
+  absl::StatusOr<admin::v1::AddPeerResponse> AddPeer(const admin::v1::AddPeerRequest& request);
+  absl::Status RemovePeer(const admin::v1::RemovePeerRequest& request);
+  absl::StatusOr<admin::v1::DropPeerResponse> DropPeer(const admin::v1::DropPeerRequest& request);
+  absl::StatusOr<admin::v1::ListAttemptsResponse> ListAttempts(
+      const admin::v1::ListAttemptsRequest& request);
+  // Returns the level that was in force before.
+  absl::StatusOr<std::string> SetLogLevel(const std::string& level);
+  absl::Status Shutdown();
+  // The standard health service: "SERVING", "NOT_SERVING", "UNKNOWN".
+  absl::StatusOr<std::string> CheckHealth();
+
+  // Calls `on_message` for each message until it returns false or `how_long` has passed (both OK),
+  // or the stream breaks. Without `how_long` there is no deadline.
+  absl::Status Watch(const admin::v1::WatchRequest& request, std::optional<Duration> how_long,
+                     const std::function<bool(const admin::v1::WatchResponse&)>& on_message);
+
+  const NodeTarget& target() const;
+
+ private:
+  struct Impl;
+  explicit AdminClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace helo::client

@@ -1,0 +1,76 @@
+// What the methods of the admin API do, without gRPC: each takes a request and answers its Reply,
+// now or later. Thread: the admin loop's alone; the server's callbacks are brought here by the
+// mailbox.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "p2p/server/server.h"
+#include "rpc/service/admin_server.h"
+#include "rpc/service/convert.h"
+#include "rpc/service/door.h"
+#include "rpc/service/reply.h"
+
+namespace helo::rpc {
+
+class AdminApi {
+ public:
+  AdminApi(NodeFacts facts, AdminHooks hooks, Endpoint admin_address, Server& server,
+           net::EventLoop& loop, std::shared_ptr<Mailbox> mailbox, LogSink& log);
+
+  // Reads (api_read.cc).
+  void GetNode(const proto::GetNodeRequest& request, Reply<proto::Node> reply);
+  void ListPeers(const proto::ListPeersRequest& request, Reply<proto::ListPeersResponse> reply);
+  void GetPeer(const proto::GetPeerRequest& request, Reply<proto::Peer> reply);
+  void ListAttempts(const proto::ListAttemptsRequest& request,
+                    Reply<proto::ListAttemptsResponse> reply);
+
+  // Changes (api_change.cc): each is logged with what and by whom.
+  void AddPeer(const Caller& caller, const proto::AddPeerRequest& request,
+               Reply<proto::AddPeerResponse> reply);
+  void RemovePeer(const Caller& caller, const proto::RemovePeerRequest& request,
+                  Reply<proto::RemovePeerResponse> reply);
+  void DropPeer(const Caller& caller, const proto::DropPeerRequest& request,
+                Reply<proto::DropPeerResponse> reply);
+  void SetLogLevel(const Caller& caller, const proto::SetLogLevelRequest& request,
+                   Reply<proto::SetLogLevelResponse> reply);
+  void Shutdown(const Caller& caller, const proto::ShutdownRequest& request,
+                Reply<proto::ShutdownResponse> reply);
+
+  // Calls that wait are answered UNAVAILABLE.
+  void Stop();
+
+ private:
+  using Snapshot = std::shared_ptr<const ServerSnapshot>;
+  // `then` comes on the admin loop; not at all once the node stops, which its replies notice by
+  // themselves.
+  void WithSnapshot(std::function<void(const ServerSnapshot&)> then);
+  void FindAttempts(const peers::AttemptHistory::Query& query,
+                    std::function<void(std::vector<peers::Attempt>)> then);
+  void AnswerAttempts(const proto::ListAttemptsRequest& request, std::optional<NodeId> id,
+                      std::optional<Direction> direction,
+                      const Reply<proto::ListAttemptsResponse>& reply);
+  void BeginAdd(const PeerAddress& address, bool save, const Reply<proto::AddPeerResponse>& reply);
+  void BeginAddAndWait(const PeerAddress& address, bool save, Duration wait, bool existed,
+                       const Reply<proto::AddPeerResponse>& reply);
+  void LogChange(const Caller& caller, std::string_view what, LogFields fields);
+
+  const NodeFacts facts_;
+  const AdminHooks hooks_;
+  const Endpoint admin_address_;
+  Server& server_;
+  net::EventLoop& loop_;
+  const std::shared_ptr<Mailbox> mailbox_;
+  LogSink& log_;
+  uint64_t next_wait_ = 1;
+  struct Wait {
+    std::unique_ptr<net::Timer> timer;
+    Reply<proto::AddPeerResponse> reply;
+  };
+  std::map<uint64_t, Wait> waits_;  // of AddPeer
+};
+
+}  // namespace helo::rpc

@@ -1,0 +1,71 @@
+// What each subcommand does once its arguments are known (cli.cc reads those). Every function
+// prints its result and returns the exit code; none throws.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "p2p/base/clock.h"
+#include "rpc/client/errors.h"
+#include "rpc/tool/session.h"
+#include "rpc/tool/units.h"
+
+namespace helo::tool {
+
+using client::Exit;
+
+// The node.
+Exit Info(Session& session, bool wide);
+Exit Health(Session& session);
+Exit SetLogLevel(Session& session, const std::string& level);
+Exit Shutdown(Session& session);
+
+// Peers. Direction: "in", "out" or empty for both.
+struct PeersOptions {
+  std::string sort;  // empty: the node's order, by id
+  bool reverse = false;
+  std::string filter;
+  std::string direction;
+  bool wide = false;
+};
+Exit Peers(Session& session, const PeersOptions& options);
+Exit ShowPeer(Session& session, const std::string& id);
+struct AddOptions {
+  std::string address;
+  std::optional<Duration> wait;
+  bool save = false;
+};
+Exit Add(Session& session, const AddOptions& options);
+Exit Remove(Session& session, const std::string& address, bool disconnect);
+struct DropOptions {
+  std::string id;
+  std::optional<Duration> away;  // absent: the node's default
+  std::string text;
+};
+Exit Drop(Session& session, const DropOptions& options);
+
+// What happened.
+struct HistoryOptions {
+  std::string id;
+  std::string direction;
+  std::string filter;
+  uint32_t limit = 50;
+  bool wide = false;
+};
+Exit History(Session& session, const HistoryOptions& options);
+struct WatchOptions {
+  std::optional<EventPosition> since;
+  std::optional<Duration> how_long;
+};
+Exit Watch(Session& session, const WatchOptions& options);
+
+// Without a node.
+Exit KeyGen(Session& session, const std::string& path);
+Exit ShowId(Session& session, const std::string& path);
+Exit Explain(Session& session, const std::string& topic);
+Exit Version(Session& session);
+// Becomes `helod --print-config`; returns only if that fails.
+Exit Config(Session& session, const std::vector<std::string>& helod_arguments);
+
+}  // namespace helo::tool
