@@ -1,0 +1,47 @@
+#include "p2p/server/event_log.h"
+
+#include <gtest/gtest.h>
+
+namespace helo {
+namespace {
+
+TEST(EventLog, AReaderGetsEverythingAfterWhereItStopped) {
+  EventLog log(7, 8);
+  for (int i = 0; i < 3; ++i) log.Append({});
+  EXPECT_EQ(log.ReadAfter(0, 10).events.size(), 3u);
+  const EventLog::Batch batch = log.ReadAfter(1, 1);
+  ASSERT_EQ(batch.events.size(), 1u);
+  EXPECT_EQ(batch.events[0].sequence, 2u);
+  EXPECT_EQ(batch.missed, 0u);
+  EXPECT_TRUE(log.ReadAfter(3, 10).events.empty());
+  EXPECT_EQ(log.newest(), 3u);
+}
+
+TEST(EventLog, ASlowReaderIsToldHowManyItMissed) {
+  EventLog log(7, 4);
+  for (int i = 0; i < 10; ++i) log.Append({});
+  const EventLog::Batch batch = log.ReadAfter(2, 10);
+  EXPECT_EQ(batch.missed, 4u);  // 3, 4, 5, 6
+  ASSERT_EQ(batch.events.size(), 4u);
+  EXPECT_EQ(batch.events.front().sequence, 7u);
+}
+
+TEST(EventLog, ASequenceFromTheFutureYieldsNothing) {
+  EventLog log(7, 4);
+  log.Append({});
+  EXPECT_TRUE(log.ReadAfter(99, 10).events.empty());
+  EXPECT_TRUE(log.ReadAfter(UINT64_MAX, 10).events.empty());
+}
+
+TEST(EventLog, SubscribersAreWokenUntilTheyLeave) {
+  EventLog log(7);
+  int woken = 0;
+  const int handle = log.Subscribe([&] { ++woken; });
+  log.Append({});
+  log.Unsubscribe(handle);
+  log.Append({});
+  EXPECT_EQ(woken, 1);
+}
+
+}  // namespace
+}  // namespace helo
