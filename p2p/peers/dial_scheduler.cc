@@ -47,6 +47,11 @@ TargetId DialScheduler::Add(const PeerAddress& address, TargetKind kind, bool sa
 
 bool DialScheduler::Remove(TargetId id) { return targets_.erase(id) != 0; }
 
+void DialScheduler::Unsave(TargetId id) {
+  const auto it = targets_.find(id);
+  if (it != targets_.end()) it->second.saved = false;
+}
+
 std::optional<TargetId> DialScheduler::FindByAddress(const PeerAddress& address) const {
   for (const auto& [id, target] : targets_) {
     if (target.address == address) return id;

@@ -63,6 +63,7 @@ class DialScheduler {
   // AlreadyExists semantics: returns the existing target if host, port and id are the same.
   TargetId Add(const PeerAddress& address, TargetKind kind, bool saved, MonoTime now);
   bool Remove(TargetId id);
+  void Unsave(TargetId id);  // it could not be written down
   std::optional<TargetId> FindByAddress(const PeerAddress& address) const;
   std::vector<TargetId> FindById(const NodeId& id) const;
   const Target* Get(TargetId id) const;

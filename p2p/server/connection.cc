@@ -274,10 +274,14 @@ void Connection::HoldForChallenge() {
   Arm();
 }
 
-void Connection::Challenge() {
+void Connection::Challenge(ConnId newcomer) {
+  // A session that cannot reach its peer may answer within its call, hence before.
+  const ConnId before = std::exchange(challenger_, newcomer);
   if (!up() || !session_->Challenge(shared_.Now())) {
+    challenger_ = before;
     worker_.control().ChallengeEnded(
-        id_, up() ? Control::ChallengeOutcome::kRefused : Control::ChallengeOutcome::kDead);
+        id_, newcomer,
+        up() ? Control::ChallengeOutcome::kRefused : Control::ChallengeOutcome::kGone);
     return;
   }
   Flush();

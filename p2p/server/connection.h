@@ -38,7 +38,7 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   // Commands.
   void Decide(const wire::Verdict& verdict);
   void HoldForChallenge();
-  void Challenge();
+  void Challenge(ConnId newcomer);
   void Close(Reason reason, const std::string& text, uint32_t retry_after_s);
   void
   MakeRoom();      // not up yet: refused, in the words of its stage, for those who wait at the door
@@ -112,6 +112,7 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   bool dirty_ = false;
   bool in_ready_ = false;  // OnReady flushes at its end by itself
   int write_errno_ = 0;
+  ConnId challenger_ = 0;  // for whom this one is asked whether it lives
   uint16_t next_channel_ = 1;
   int pauses_ = 0;
   size_t next_endpoint_ = 0;

@@ -133,8 +133,9 @@ void Connection::OnChannelClose(uint32_t open_id, uint32_t code) {
 }
 
 void Connection::OnChallenge(bool alive) {
-  worker_.control().ChallengeEnded(
-      id_, alive ? Control::ChallengeOutcome::kAlive : Control::ChallengeOutcome::kDead);
+  using Outcome = Control::ChallengeOutcome;
+  const Outcome dead = session_->up() ? Outcome::kDead : Outcome::kGone;
+  worker_.control().ChallengeEnded(id_, challenger_, alive ? Outcome::kAlive : dead);
 }
 
 void Connection::OnPeersRequested(uint32_t max) {
@@ -229,7 +230,18 @@ void Connection::Offer(const std::vector<Capability>& versions) {
   std::vector<wire::Offer> offers;
   offers.reserve(versions.size());
   for (const Capability& capability : versions) offers.push_back(Number(capability));
-  session_->OfferName(shared_.Now(), offers);
+  if (!session_->OfferName(shared_.Now(), offers) && !session_->closing() && !versions.empty()) {
+    const std::string& name = versions.front().name;
+    const LogLimiter::Pass pass = shared_.limiter.Check("no offer " + name);
+    if (pass.log) {
+      shared_.log().Warn("server",
+                         "a capability cannot be offered to a peer: its connection has no channel "
+                         "number or room for an offer left; it can be when the peer reconnects",
+                         {{"peer", channel_->remote_id().Short()},
+                          {"capability", name},
+                          {"suppressed", std::to_string(pass.suppressed)}});
+    }
+  }
   AfterSession();
   Flush();
 }

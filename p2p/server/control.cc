@@ -75,8 +75,8 @@ void Control::CandidateArrived(CandidateReport report) {
 void Control::WentUp(ConnId conn, peers::Attempt so_far) {
   Post([this, conn, so_far = std::move(so_far)]() mutable { OnUp(conn, std::move(so_far)); });
 }
-void Control::ChallengeEnded(ConnId challenged, ChallengeOutcome outcome) {
-  Post([this, challenged, outcome] { OnChallengeEnded(challenged, outcome); });
+void Control::ChallengeEnded(ConnId challenged, ConnId newcomer, ChallengeOutcome outcome) {
+  Post([this, challenged, newcomer, outcome] { OnChallengeEnded(challenged, newcomer, outcome); });
 }
 void Control::Ended(EndReport report) {
   Post([this, report = std::move(report)]() mutable { OnEnded(std::move(report)); });
@@ -130,19 +130,19 @@ void Control::Answer(const Live& live, ConnId conn, const peers::Judgement& judg
       worker.HoldForChallenge(conn);
       challenges_[judgement.challenged] = conn;
       if (challenged == live_.end()) {
-        OnChallengeEnded(judgement.challenged, ChallengeOutcome::kDead);
+        OnChallengeEnded(judgement.challenged, conn, ChallengeOutcome::kGone);
       } else {
-        workers_[challenged->second.worker]->Challenge(judgement.challenged);
+        workers_[challenged->second.worker]->Challenge(judgement.challenged, conn);
       }
       return;
     }
   }
 }
 
-void Control::OnChallengeEnded(ConnId challenged, ChallengeOutcome outcome) {
+void Control::OnChallengeEnded(ConnId challenged, ConnId newcomer, ChallengeOutcome outcome) {
   auto it = challenges_.find(challenged);
-  if (it == challenges_.end()) return;  // answered already, by the end of one of the two
-  const ConnId newcomer = it->second;
+  // Answered already, by the end of one of the two.
+  if (it == challenges_.end() || it->second != newcomer) return;
   challenges_.erase(it);
   auto live = live_.find(newcomer);
   if (live == live_.end()) return;  // the newcomer went away; Closed told the table
@@ -150,6 +150,7 @@ void Control::OnChallengeEnded(ConnId challenged, ChallengeOutcome outcome) {
     Answer(live->second, newcomer, table_.ChallengeRefused(newcomer));
     return;
   }
+  if (outcome == ChallengeOutcome::kGone) table_.Closed(challenged, shared_.Now());
   peers::PeerTable::ChallengeResult result =
       table_.ChallengeEnded(newcomer, outcome == ChallengeOutcome::kAlive, shared_.Now());
   for (const peers::Closing& closing : result.close) CloseConn(closing.conn, closing.reason, "", 0);
@@ -223,7 +224,9 @@ void Control::OnEnded(EndReport report) {
   }
   table_.Closed(report.conn, now);
   // A newcomer that waits for this one need not wait any longer.
-  if (challenges_.contains(report.conn)) OnChallengeEnded(report.conn, ChallengeOutcome::kDead);
+  if (auto waiting = challenges_.find(report.conn); waiting != challenges_.end()) {
+    OnChallengeEnded(report.conn, waiting->second, ChallengeOutcome::kGone);
+  }
 
   const bool outbound = attempt.direction == Direction::kOutbound;
   (outbound ? closed_out_ : closed_in_)[attempt.close.reason] += 1;
@@ -232,7 +235,8 @@ void Control::OnEnded(EndReport report) {
   } else {
     history_.Add(attempt);
   }
-  if (was_up || attempt.was_up) {
+  // By control's book: a close is told only of a peer whose up was told.
+  if (was_up) {
     Publish(EventKind::kPeerClosed, attempt);
   } else {
     Publish(outbound ? EventKind::kAttemptFailed : EventKind::kRefused, attempt);

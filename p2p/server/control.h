@@ -26,7 +26,9 @@ class Worker;
 
 class Control {
  public:
-  enum class ChallengeOutcome : uint8_t { kAlive, kDead, kRefused };
+  // kDead: no answer in time. kGone: it closed by itself, so nobody is replaced. kRefused: it could
+  // not be asked (rate of WIRE 6).
+  enum class ChallengeOutcome : uint8_t { kAlive, kDead, kGone, kRefused };
 
   static absl::StatusOr<std::unique_ptr<Control>> Create(Shared& shared);
   ~Control();
@@ -40,7 +42,8 @@ class Control {
   // From the loops, [any].
   void CandidateArrived(CandidateReport report);
   void WentUp(ConnId conn, peers::Attempt so_far);
-  void ChallengeEnded(ConnId challenged, ChallengeOutcome outcome);
+  // `newcomer` tells this challenge from an earlier one of the same connection.
+  void ChallengeEnded(ConnId challenged, ConnId newcomer, ChallengeOutcome outcome);
   void Ended(EndReport report);
   void Refused(std::vector<peers::Attempt> attempts);
   void PeersRequested(size_t worker, ConnId conn, uint32_t max);
@@ -81,7 +84,7 @@ class Control {
   void OnCandidate(CandidateReport report);
   void Answer(const Live& live, ConnId conn, const peers::Judgement& judgement);
   void OnUp(ConnId conn, peers::Attempt so_far);
-  void OnChallengeEnded(ConnId challenged, ChallengeOutcome outcome);
+  void OnChallengeEnded(ConnId challenged, ConnId newcomer, ChallengeOutcome outcome);
   void OnEnded(EndReport report);
   void CloseConn(ConnId conn, Reason reason, const std::string& text, uint32_t retry_after_s);
   bool IsStatic(const NodeId& id) const;

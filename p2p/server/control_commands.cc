@@ -140,11 +140,15 @@ void Control::OnAdd(PeerAddress address, bool saved, bool wait,
     }
   }
   AddResult result;
-  result.existed = dials_.FindByAddress(address).has_value();
+  const std::optional<TargetId> existing = dials_.FindByAddress(address);
+  const bool was_saved = existing && dials_.Get(*existing)->saved;
+  result.existed = existing.has_value();
   result.target = dials_.Add(address, peers::TargetKind::kAdded, saved, now);
   if (saved) {
     if (absl::Status status = Save(); !status.ok()) {
-      if (!result.existed) dials_.Remove(result.target);  // refused is not added
+      // Refused is not added, and not saved either.
+      if (!result.existed) dials_.Remove(result.target);
+      if (!was_saved) dials_.Unsave(result.target);
       done(status);
       return;
     }
@@ -217,10 +221,9 @@ void Control::OnRemove(const PeerAddress& address, bool disconnect,
   absl::Status saved = target.saved ? Save() : absl::OkStatus();
   std::vector<ConnId> to_close;
   for (const auto& [conn, live] : live_) {
-    if (live.target != *id) continue;
-    if (!live.up) {
-      to_close.push_back(conn);
-    } else if (disconnect) {
+    // The peer may have come by itself, and that connection is meant too.
+    const bool same_peer = live.up && target.known_id && live.id == target.known_id;
+    if (live.target == *id ? (disconnect || !live.up) : (disconnect && same_peer)) {
       to_close.push_back(conn);
     }
   }

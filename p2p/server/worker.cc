@@ -205,12 +205,12 @@ void Worker::Decide(ConnId conn, wire::Verdict verdict) {
 void Worker::HoldForChallenge(ConnId conn) {
   With(conn, [](Connection& c) { c.HoldForChallenge(); });
 }
-void Worker::Challenge(ConnId conn) {
-  Post([this, conn] {
+void Worker::Challenge(ConnId conn, ConnId newcomer) {
+  Post([this, conn, newcomer] {
     if (Connection* connection = Find(conn)) {
-      connection->Challenge();
+      connection->Challenge(newcomer);
     } else {
-      control_->ChallengeEnded(conn, Control::ChallengeOutcome::kDead);
+      control_->ChallengeEnded(conn, newcomer, Control::ChallengeOutcome::kGone);
     }
   });
 }

@@ -40,7 +40,7 @@ class Worker final : public net::AcceptorDelegate {
   void Dial(DialJob job, ConnId conn);
   void Decide(ConnId conn, wire::Verdict verdict);
   void HoldForChallenge(ConnId conn);
-  void Challenge(ConnId conn);
+  void Challenge(ConnId conn, ConnId newcomer);
   void Close(ConnId conn, Reason reason, std::string text, uint32_t retry_after_s);
   void SendPeers(ConnId conn, std::vector<wire::PeerInfo> peers);
   void Offer(std::vector<Capability> versions, Handler* handler);

@@ -189,6 +189,18 @@ TEST(Admission, APeerThatCouldNotBeSavedIsNotAdded) {
   EXPECT_TRUE(a.server().Snapshot()->targets.empty());
 }
 
+TEST(Admission, APeerThatIsDialedAlreadyIsNotMarkedSavedWhenSavingFails) {
+  TestNode a({.key = 1});
+  TestNode b({.key = 2});
+  ASSERT_TRUE(a.Add(b.Address())->up);
+  std::promise<absl::Status> answer;
+  a.server().AddPeer(*PeerAddress::Parse(b.Address()), /*saved=*/true, /*wait=*/false,
+                     [&](const absl::StatusOr<AddResult>& r) { answer.set_value(r.status()); });
+  EXPECT_TRUE(absl::IsFailedPrecondition(answer.get_future().get()));
+  ASSERT_TRUE(a.WaitSnapshot([](const ServerSnapshot& s) { return s.targets.size() == 1; }));
+  EXPECT_FALSE(a.server().Snapshot()->targets.at(0).saved);
+}
+
 TEST(Admission, DroppingAPeerEndsTheDialThatIsUnderWay) {
   // Accepts, by the kernel's hand, and says nothing.
   FdPool pool(PoolKind::kListener, 1);
@@ -221,6 +233,21 @@ TEST(Admission, RemoveUndoesAdd) {
   EXPECT_TRUE(b.server().Snapshot()->targets.empty());
   TestNode fixed({.key = 3, .listen = "", .peers = {a.Address()}});
   EXPECT_TRUE(absl::IsFailedPrecondition(fixed.Remove(a.Address(), false)));
+}
+
+TEST(Admission, RemoveWithDisconnectClosesThePeerAlsoIfItCameByItself) {
+  TestNode a({.key = 1});
+  TestNode b({.key = 2, .max_outbound = 1, .more = [](ServerOptions& options) {
+                options.dial_times.backoff_first = std::chrono::hours(1);
+                options.dial_times.backoff_most = std::chrono::hours(1);
+              }});
+  ASSERT_TRUE(b.Add(a.Address())->up);
+  // a knows b's address, and b is here already.
+  ASSERT_TRUE(a.Add(b.Address())->up);
+  ASSERT_EQ(a.server().Snapshot()->peers.at(0).direction, Direction::kInbound);
+  ASSERT_TRUE(a.Remove(b.Address(), /*disconnect=*/true).ok());
+  EXPECT_TRUE(b.WaitEnd(Reason::kDropped));
+  EXPECT_TRUE(a.WaitSnapshot([](const ServerSnapshot& s) { return s.peers.empty(); }));
 }
 
 TEST(Admission, HistoryTellsStageReasonAndDecider) {

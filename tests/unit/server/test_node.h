@@ -1,5 +1,5 @@
 // A whole server in the test's process, on loopback, with verbs that wait for events instead of
-// sleeping.
+// sleeping. Long: one class, a verb each.
 #pragma once
 
 #include <gtest/gtest.h>
