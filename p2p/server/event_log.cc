@@ -32,8 +32,9 @@ void EventLog::Append(Event event) {
   {
     MutexLock lock(mutex_);
     event.sequence = next_++;
-    ring_.push_back(std::move(event));
-    if (ring_.size() > capacity_) ring_.pop_front();
+    const size_t which = event.kind == EventKind::kRefused ? 1 : 0;
+    rings_[which].push_back(std::move(event));
+    if (rings_[which].size() > capacities_[which]) rings_[which].pop_front();
   }
   // Held while the functions run, so that Unsubscribe can promise that none runs after it.
   MutexLock lock(wake_mutex_);
@@ -43,15 +44,20 @@ void EventLog::Append(Event event) {
 EventLog::Batch EventLog::ReadAfter(uint64_t after, size_t most) const {
   Batch batch;
   MutexLock lock(mutex_);
-  if (ring_.empty() || after >= next_ - 1) return batch;
-  const uint64_t oldest = ring_.front().sequence;
-  uint64_t first = after + 1;
-  if (first < oldest) {
-    batch.missed = oldest - first;
-    first = oldest;
+  if (after >= next_ - 1) return batch;
+  std::array<std::deque<Event>::const_iterator, 2> at;
+  for (size_t which = 0; which < at.size(); ++which) {
+    at[which] = std::partition_point(rings_[which].begin(), rings_[which].end(),
+                                     [after](const Event& e) { return e.sequence <= after; });
   }
-  for (size_t i = first - oldest; i < ring_.size() && batch.events.size() < most; ++i) {
-    batch.events.push_back(ring_[i]);
+  while (batch.events.size() < most) {
+    const bool first = at[0] != rings_[0].end(), second = at[1] != rings_[1].end();
+    if (!first && !second) break;
+    const bool take_second = second && (!first || at[1]->sequence < at[0]->sequence);
+    batch.events.push_back(*at[take_second ? 1 : 0]++);
+  }
+  if (!batch.events.empty()) {
+    batch.missed = batch.events.back().sequence - after - batch.events.size();
   }
   return batch;
 }

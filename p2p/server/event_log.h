@@ -1,8 +1,10 @@
-// What happened, in order, for whoever watches: a bounded ring with sequence numbers. A reader that
-// was too slow, or comes from an earlier run of the node, is told how much it missed and stalls
-// nobody.
+// What happened, in order, for whoever watches: bounded rings under one sequence of numbers. A
+// reader that was too slow, or comes from an earlier run of the node, is told how much it missed
+// and stalls nobody. Refusals of strangers have a ring of their own, so that a flood of them pushes
+// nothing else out.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -46,13 +48,13 @@ struct Event {
 
 class EventLog {
  public:
-  explicit EventLog(uint64_t boot_id, size_t capacity = 4096)
-      : boot_id_(boot_id), capacity_(capacity) {}
+  explicit EventLog(uint64_t boot_id, size_t capacity = 4096, size_t refusals = 1024)
+      : boot_id_(boot_id), capacities_{capacity, refusals} {}
   uint64_t boot_id() const { return boot_id_; }  // random, of this run
 
   void Append(Event event);  // any thread; sets sequence; wakes subscribers
   struct Batch {
-    uint64_t missed = 0;        // events between `after` and the first one here that are lost
+    uint64_t missed = 0;        // events after `after` and before the last one here that are lost
     std::vector<Event> events;  // in order, at most `most`
   };
   // Events with sequence > after. Any thread.
@@ -65,10 +67,11 @@ class EventLog {
 
  private:
   const uint64_t boot_id_;
-  const size_t capacity_;
+  const std::array<size_t, 2> capacities_;  // of rings_
   mutable Mutex mutex_;
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 1;
-  std::deque<Event> ring_ ABSL_GUARDED_BY(mutex_);
+  // Refusals are in the second; each in order of sequence.
+  std::array<std::deque<Event>, 2> rings_ ABSL_GUARDED_BY(mutex_);
   Mutex wake_mutex_;  // never held together with mutex_
   int next_handle_ ABSL_GUARDED_BY(wake_mutex_) = 1;
   std::vector<std::pair<int, std::function<void()>>> wakes_ ABSL_GUARDED_BY(wake_mutex_);

@@ -26,6 +26,24 @@ TEST(EventLog, ASlowReaderIsToldHowManyItMissed) {
   EXPECT_EQ(batch.events.front().sequence, 7u);
 }
 
+TEST(EventLog, AFloodOfRefusalsPushesNothingElseOut) {
+  EventLog log(7, 4, 3);
+  Event refused;
+  refused.kind = EventKind::kRefused;
+  log.Append({});                                    // 1
+  for (int i = 0; i < 50; ++i) log.Append(refused);  // 2 to 51
+  log.Append({});                                    // 52
+  const EventLog::Batch batch = log.ReadAfter(0, 10);
+  std::vector<uint64_t> sequences;
+  for (const Event& event : batch.events) sequences.push_back(event.sequence);
+  EXPECT_EQ(sequences, (std::vector<uint64_t>{1, 49, 50, 51, 52}));
+  EXPECT_EQ(batch.missed, 47u);
+  const EventLog::Batch first = log.ReadAfter(0, 1);
+  ASSERT_EQ(first.events.size(), 1u);
+  EXPECT_EQ(first.missed, 0u);
+  EXPECT_EQ(log.ReadAfter(1, 1).missed, 47u) << "told with the first one after the hole";
+}
+
 TEST(EventLog, ASequenceFromTheFutureYieldsNothing) {
   EventLog log(7, 4);
   log.Append({});
