@@ -186,8 +186,10 @@ void EventLoop::Run() {
     impl.turns.Add();
     const bool busy = impl.Busy();
     const uint32_t ready = busy ? kSessionsReady | kHandshakesReady : impl.Sleep();
-    impl.FireTimers();
+    // Sockets before timers: after the process was stopped for a while, what peers sent in the
+    // meantime is read before their silence is judged.
     impl.ServeSessions((ready & kSessionsReady) != 0);
+    impl.FireTimers();
     if ((ready & kHandshakesReady) != 0) impl.FetchHandshakes();
     impl.ServeListeners();
     impl.ServeHandshakes();
