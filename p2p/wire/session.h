@@ -1,6 +1,6 @@
 // One connection's protocol, from "TLS is done" to the last byte, as a machine without socket,
 // clock or thread (WIRE 2 to 9). Bytes, time and the node's own decisions go in; bytes, calls of
-// the sink and the next deadline come out.
+// the sink and the next deadline come out. Long: the contract of one class and its sink.
 //
 //   dialer    kHello -> (HELLO, VERDICT seen; OnHello; Decide) -> kVerdict/kUp -> kUp -> kClosing
 //   acceptor  kHello -> (HELLO seen; OnHello; Decide) -> kVerdict -> kUp -> kClosing

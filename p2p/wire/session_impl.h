@@ -1,7 +1,7 @@
 // The inside of Session: its state, and the handler of FrameReader. Sources by what they do:
 // session.cc (life and output), session_handshake.cc (HELLO and VERDICT), session_core.cc (frames
 // on channel 0 once up, and the order of checks), session_names.cc (named channels),
-// session_close.cc (every end). Thread: the loop of the connection.
+// session_close.cc (every end). Thread: the loop of the connection. Long: one class.
 #pragma once
 
 #include <memory>

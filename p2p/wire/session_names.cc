@@ -78,7 +78,9 @@ SendStatus Session::Impl::Send(MonoTime now, uint32_t open_id, uint16_t type, By
   if (open == nullptr) return SendStatus::kGone;
   if (type >= open->message_count) return SendStatus::kInvalid;
   if (payload.size() > open->max_send_bytes) return SendStatus::kTooBig;
-  if (queued() >= params_.profile->send_quota_bytes) {
+  // One larger than the whole quota goes out alone.
+  const size_t more = kFrameHeaderBytes + payload.size();
+  if (queued() > 0 && queued() + more > params_.profile->send_quota_bytes) {
     want_writable_ = true;
     return SendStatus::kAgain;
   }

@@ -1,3 +1,4 @@
+// Long: one step for each thing that can happen to a session, and the checks after each.
 #include "session_driver.h"
 
 #include <algorithm>

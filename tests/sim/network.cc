@@ -1,3 +1,4 @@
+// Long: links, faults and nodes of one simulation share its state.
 #include "tests/sim/network.h"
 
 #include <absl/strings/str_cat.h>

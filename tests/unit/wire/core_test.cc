@@ -304,6 +304,16 @@ TEST(SendQuota, SaysAgainAboveItAndWritableBelowHalf) {
   EXPECT_THAT(end.sink.events, IsEmpty()) << "once for each AGAIN";
 }
 
+TEST(SendQuota, IsNotExceededByTheLastMessageEither) {
+  helo::testing::ManualClock clock;
+  End end(Role::kDialer, clock);
+  end.profile.send_quota_bytes = 1000;
+  BringUp(end);
+  EXPECT_EQ(end.session->Send(clock.Now(), 1, 0, Filled(492)), SendStatus::kOk);
+  EXPECT_EQ(end.session->Send(clock.Now(), 1, 0, Filled(600)), SendStatus::kAgain);
+  EXPECT_EQ(end.session->Send(clock.Now(), 1, 0, Filled(492)), SendStatus::kOk);
+}
+
 TEST(SendQuota, HoldsNoPongBack) {
   helo::testing::ManualClock clock;
   End end(Role::kDialer, clock);

@@ -1,4 +1,5 @@
 // Every time of WIRE 7 on a clock that only the test moves, and the challenge of WIRE 6.
+// Long: a case each.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

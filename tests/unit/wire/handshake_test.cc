@@ -1,4 +1,4 @@
-// HELLO and VERDICT (WIRE 3), one machine against a remote that is played by hand.
+// HELLO and VERDICT (WIRE 3), one machine against a remote played by hand. Long: a case each.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

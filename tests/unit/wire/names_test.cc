@@ -1,5 +1,5 @@
 // Standing sets and open names (WIRE 5): versions, OFFER and WITHDRAW in every order, late frames
-// and the caps.
+// and the caps. Long: a case each.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
