@@ -111,6 +111,14 @@ absl::Status Node::Impl::StartServer(const Config& config) {
   deps.save_peers = [peers_path](const std::vector<PeerAddress>& peers) {
     return SavePeers(peers_path, peers);
   };
+  const size_t named = options.static_peers.size() + options.saved_peers.size();
+  if (named > static_cast<size_t>(options.max_outbound)) {
+    log.Warn(
+        "node",
+        "more peers are to be dialed than there are outbound slots: the rest are dialed when "
+        "one of the others goes; raise --max-outbound",
+        {{"peers", absl::StrCat(named)}, {"max_outbound", absl::StrCat(options.max_outbound)}});
+  }
   auto created = Server::Create(std::move(options), *key, std::move(deps));
   if (!created.ok()) return created.status();
   server = *std::move(created);

@@ -301,7 +301,9 @@ void AddLimits(std::vector<OptionSpec>& table) {
   table.push_back(Count<int>("max-inbound", kGroup, HELO_DEEP(int, server.max_inbound), 0, kMostFds,
                              "Peers that connected to us; further ones are told FULL."));
   table.push_back(Count<int>("max-outbound", kGroup, HELO_DEEP(int, server.max_outbound), 0,
-                             kMostFds, "Peers that we connected to, or are connecting to."));
+                             kMostFds,
+                             "Peers that we connected to, or are connecting to. Unless given, 16 "
+                             "or as many as there are --peer, if that is more."));
   table.push_back(Count<int>("max-handshakes", kGroup, HELO_DEEP(int, fds.handshakes), 0, kMostFds,
                              "Connections waiting for, or in, their handshake. 0: a quarter of the "
                              "file descriptors left, 64 to "

@@ -324,6 +324,12 @@ Options ParseOptions(const std::vector<std::string>& arguments, const Environmen
       setting.origin = origin;
       setting.where = at->second.front().where;
     }
+    if (spec.name == "max-outbound" && setting.origin == Origin::kDefault) {
+      // Who names more peers than that wants them all. `peer` stands before it in the table.
+      ServerOptions& server = out.config.server;
+      const auto named = static_cast<int>(server.static_peers.size());
+      server.max_outbound = std::max(server.max_outbound, named);
+    }
     setting.values = spec.get(out.config);
     out.settings.push_back(std::move(setting));
   }

@@ -67,6 +67,18 @@ TEST(Options, NothingGivenIsTheDesignsDefaults) {
   EXPECT_THAT(options.settings, SizeIs(OptionTable().size()));
 }
 
+TEST(Options, WhoNamesMorePeersThanTheDefaultSlotsGetsASlotForEach) {
+  std::vector<std::string> arguments;
+  for (int i = 0; i < 20; ++i) {
+    arguments.emplace_back("--peer");
+    arguments.push_back(absl::StrCat("helo://127.0.0.1:", 5000 + i));
+  }
+  EXPECT_EQ(Parse(arguments).config.server.max_outbound, 20);
+  EXPECT_THAT(SettingOf(Parse(arguments), "max-outbound").values, ElementsAre("20"));
+  arguments.emplace_back("--max-outbound=3");
+  EXPECT_EQ(Parse(arguments).config.server.max_outbound, 3) << "a limit that was given is kept";
+}
+
 TEST(Options, TheDataDirectoryFollowsTheXdgRules) {
   EXPECT_EQ(Parse({}, {{"XDG_DATA_HOME", "/x"}}).config.data_dir, "/x/helo");
   EXPECT_EQ(Parse({}, {{"XDG_DATA_HOME", "relative"}}).config.data_dir, "/home/ann/.helo");
