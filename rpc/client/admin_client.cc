@@ -27,6 +27,10 @@ namespace pb = admin::v1;
 // well below this.
 constexpr int kMaxMessageBytes = 64 * 1024 * 1024;
 constexpr Duration kSecondLook = std::chrono::seconds(1);
+// A node whose admin port is flooded makes room by closing connections, and one that was just
+// opened may be among them: a call that changes nothing is made again.
+constexpr int kTries = 3;
+enum class Again : uint8_t { kNo, kIfCut };
 
 std::chrono::system_clock::time_point DeadlineIn(Duration timeout) {
   return std::chrono::system_clock::now() +
@@ -49,20 +53,29 @@ struct AdminClient::Impl {
   std::unique_ptr<grpc::health::v1::Health::Stub> health;
 
   absl::Status PrepareToken();
+  absl::Status Open();  // a connection of its own, and who may be sent the token over it
   absl::Status CheckId();
   void Prepare(grpc::ClientContext& context) const;
   absl::Status Explain(const grpc::Status& status, const char* call, Duration given) const;
 
   template <typename Stub, typename Request, typename Response>
-  absl::StatusOr<Response> Call(Stub& stub, const char* name,
+  absl::StatusOr<Response> Call(std::unique_ptr<Stub> Impl::*stub, const char* name,
                                 grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
                                                              Response*),
-                                const Request& request, Duration given) {
-    grpc::ClientContext context;
-    Prepare(context);
-    context.set_deadline(DeadlineIn(given));
+                                const Request& request, Duration given, Again again) {
+    const auto deadline = DeadlineIn(given);
     Response response;
-    const grpc::Status status = (stub.*method)(&context, request, &response);
+    grpc::Status status;
+    for (int tries = 1;; ++tries) {
+      grpc::ClientContext context;
+      Prepare(context);
+      context.set_deadline(deadline);
+      status = ((this->*stub).get()->*method)(&context, request, &response);
+      if (status.error_code() != grpc::StatusCode::UNAVAILABLE || again == Again::kNo ||
+          tries == kTries || !Open().ok()) {
+        break;
+      }
+    }
     if (!status.ok()) return Explain(status, name, given);
     QuoteMessage(response);
     return response;
@@ -107,8 +120,8 @@ absl::Status AdminClient::Impl::Explain(const grpc::Status& status, const char* 
 
 absl::Status AdminClient::Impl::CheckId() {
   if (!target.file || ProcessExists(target.file->pid)) return absl::OkStatus();
-  absl::StatusOr<pb::Node> node =
-      Call(*admin, "GetNode", &pb::Admin::Stub::GetNode, pb::GetNodeRequest(), timeout);
+  absl::StatusOr<pb::Node> node = Call(&Impl::admin, "GetNode", &pb::Admin::Stub::GetNode,
+                                       pb::GetNodeRequest(), timeout, Again::kIfCut);
   if (!node.ok()) return node.status();
   if (node->id() == target.file->id) return absl::OkStatus();  // it lives in another pid namespace
   return absl::UnavailableError(
@@ -118,36 +131,42 @@ absl::Status AdminClient::Impl::CheckId() {
                    "). Start it again: helod --data-dir ", target.data_dir));
 }
 
+absl::Status AdminClient::Impl::Open() {
+  token.reset();
+  token_note.clear();
+  if (absl::Status status = PrepareToken(); !status.ok()) return status;
+  std::vector<ListeningSocket> before;
+  if (token) before = FindListeners(target.admin);
+  Connection connection = ConnectTcp(target.admin, timeout);
+  if (connection.result != ConnectResult::kConnected) {
+    return ConnectError(target, connection.result, connection.error, timeout);
+  }
+  if (token) {
+    const std::string why_not =
+        WhyNotSendToken(before, FindListeners(target.admin), geteuid(), token->owner);
+    if (why_not.empty()) {
+      token_note = absl::StrCat("The token in ", target.token_path,
+                                " was sent and did not fit: it is another node's");
+    } else {
+      token_note = absl::StrCat("The token in ", target.token_path, " was not sent: ", why_not);
+      token.reset();
+    }
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  channel = grpc::CreateCustomInsecureChannelFromFd(target.admin.ToString(),
+                                                    connection.fd.Release(), arguments);
+  admin = pb::Admin::NewStub(channel);
+  health = grpc::health::v1::Health::NewStub(channel);
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Connect(const NodeTarget& target,
                                                                   Duration timeout) {
   auto impl = std::make_unique<Impl>();
   impl->target = target;
   impl->timeout = timeout;
-  if (absl::Status status = impl->PrepareToken(); !status.ok()) return status;
-  std::vector<ListeningSocket> before;
-  if (impl->token) before = FindListeners(target.admin);
-  Connection connection = ConnectTcp(target.admin, timeout);
-  if (connection.result != ConnectResult::kConnected) {
-    return ConnectError(target, connection.result, connection.error, timeout);
-  }
-  if (impl->token) {
-    const std::string why_not =
-        WhyNotSendToken(before, FindListeners(target.admin), geteuid(), impl->token->owner);
-    if (why_not.empty()) {
-      impl->token_note = absl::StrCat("The token in ", target.token_path,
-                                      " was sent and did not fit: it is another node's");
-    } else {
-      impl->token_note =
-          absl::StrCat("The token in ", target.token_path, " was not sent: ", why_not);
-      impl->token.reset();
-    }
-  }
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  impl->channel = grpc::CreateCustomInsecureChannelFromFd(target.admin.ToString(),
-                                                          connection.fd.Release(), arguments);
-  impl->admin = pb::Admin::NewStub(impl->channel);
-  impl->health = grpc::health::v1::Health::NewStub(impl->channel);
+  if (absl::Status status = impl->Open(); !status.ok()) return status;
   if (absl::Status status = impl->CheckId(); !status.ok()) return status;
   return std::unique_ptr<AdminClient>(new AdminClient(std::move(impl)));
 }
@@ -158,58 +177,61 @@ AdminClient::~AdminClient() = default;
 const NodeTarget& AdminClient::target() const { return impl_->target; }
 
 absl::StatusOr<pb::Node> AdminClient::GetNode() {
-  return impl_->Call(*impl_->admin, "GetNode", &pb::Admin::Stub::GetNode, pb::GetNodeRequest(),
-                     impl_->timeout);
+  return impl_->Call(&Impl::admin, "GetNode", &pb::Admin::Stub::GetNode, pb::GetNodeRequest(),
+                     impl_->timeout, Again::kIfCut);
 }
 
 absl::StatusOr<pb::ListPeersResponse> AdminClient::ListPeers(const pb::ListPeersRequest& request) {
-  return impl_->Call(*impl_->admin, "ListPeers", &pb::Admin::Stub::ListPeers, request,
-                     impl_->timeout);
+  return impl_->Call(&Impl::admin, "ListPeers", &pb::Admin::Stub::ListPeers, request,
+                     impl_->timeout, Again::kIfCut);
 }
 
 absl::StatusOr<pb::Peer> AdminClient::GetPeer(const std::string& id) {
   pb::GetPeerRequest request;
   request.set_id(id);
-  return impl_->Call(*impl_->admin, "GetPeer", &pb::Admin::Stub::GetPeer, request, impl_->timeout);
+  return impl_->Call(&Impl::admin, "GetPeer", &pb::Admin::Stub::GetPeer, request, impl_->timeout,
+                     Again::kIfCut);
 }
 
 absl::StatusOr<pb::AddPeerResponse> AdminClient::AddPeer(const pb::AddPeerRequest& request) {
   const auto wait =
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(request.wait_seconds()));
-  return impl_->Call(*impl_->admin, "AddPeer", &pb::Admin::Stub::AddPeer, request,
-                     wait + impl_->timeout);
+  return impl_->Call(&Impl::admin, "AddPeer", &pb::Admin::Stub::AddPeer, request,
+                     wait + impl_->timeout, Again::kNo);
 }
 
 absl::Status AdminClient::RemovePeer(const pb::RemovePeerRequest& request) {
   return impl_
-      ->Call(*impl_->admin, "RemovePeer", &pb::Admin::Stub::RemovePeer, request, impl_->timeout)
+      ->Call(&Impl::admin, "RemovePeer", &pb::Admin::Stub::RemovePeer, request, impl_->timeout,
+             Again::kNo)
       .status();
 }
 
 absl::StatusOr<pb::DropPeerResponse> AdminClient::DropPeer(const pb::DropPeerRequest& request) {
-  return impl_->Call(*impl_->admin, "DropPeer", &pb::Admin::Stub::DropPeer, request,
-                     impl_->timeout);
+  return impl_->Call(&Impl::admin, "DropPeer", &pb::Admin::Stub::DropPeer, request, impl_->timeout,
+                     Again::kNo);
 }
 
 absl::StatusOr<pb::ListAttemptsResponse> AdminClient::ListAttempts(
     const pb::ListAttemptsRequest& request) {
-  return impl_->Call(*impl_->admin, "ListAttempts", &pb::Admin::Stub::ListAttempts, request,
-                     impl_->timeout);
+  return impl_->Call(&Impl::admin, "ListAttempts", &pb::Admin::Stub::ListAttempts, request,
+                     impl_->timeout, Again::kIfCut);
 }
 
 absl::StatusOr<std::string> AdminClient::SetLogLevel(const std::string& level) {
   pb::SetLogLevelRequest request;
   request.set_level(level);
-  absl::StatusOr<pb::SetLogLevelResponse> response = impl_->Call(
-      *impl_->admin, "SetLogLevel", &pb::Admin::Stub::SetLogLevel, request, impl_->timeout);
+  absl::StatusOr<pb::SetLogLevelResponse> response =
+      impl_->Call(&Impl::admin, "SetLogLevel", &pb::Admin::Stub::SetLogLevel, request,
+                  impl_->timeout, Again::kNo);
   if (!response.ok()) return response.status();
   return response->previous();
 }
 
 absl::Status AdminClient::Shutdown() {
   return impl_
-      ->Call(*impl_->admin, "Shutdown", &pb::Admin::Stub::Shutdown, pb::ShutdownRequest(),
-             impl_->timeout)
+      ->Call(&Impl::admin, "Shutdown", &pb::Admin::Stub::Shutdown, pb::ShutdownRequest(),
+             impl_->timeout, Again::kNo)
       .status();
 }
 
@@ -217,8 +239,8 @@ absl::StatusOr<std::string> AdminClient::CheckHealth() {
   using grpc::health::v1::Health;
   using grpc::health::v1::HealthCheckResponse;
   absl::StatusOr<HealthCheckResponse> response =
-      impl_->Call(*impl_->health, "Check", &Health::Stub::Check,
-                  grpc::health::v1::HealthCheckRequest(), impl_->timeout);
+      impl_->Call(&Impl::health, "Check", &Health::Stub::Check,
+                  grpc::health::v1::HealthCheckRequest(), impl_->timeout, Again::kIfCut);
   if (!response.ok()) return response.status();
   return HealthCheckResponse::ServingStatus_Name(response->status());
 }

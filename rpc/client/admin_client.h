@@ -1,7 +1,8 @@
 // The admin API as its clients call it: every call has a deadline, every failure is a sentence,
-// every answer is already quoted (rpc/client/quote.h). One connection, made by Connect; when it
-// breaks, calls fail and a new client is needed. Thread: one at a time. The generated messages are
-// only named here; who uses them includes admin.pb.h.
+// every answer is already quoted (rpc/client/quote.h). One connection, made by Connect; when it is
+// cut, calls that change nothing are made again over a new one, the others fail, since nobody knows
+// whether they were carried out. Thread: one at a time. The generated messages are only named here;
+// who uses them includes admin.pb.h.
 #pragma once
 
 #include <absl/status/statusor.h>

@@ -1,4 +1,5 @@
-// The methods of the admin API, called as any stock client calls them, on real nodes.
+// The methods of the admin API, called as any stock client calls them, on real nodes. Long: a case
+// each.
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>

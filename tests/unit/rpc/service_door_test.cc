@@ -1,5 +1,5 @@
 // Who may call, and what the door does when everybody does. Where a newer gRPC treats descriptors
-// that are handed to it otherwise, these fail.
+// that are handed to it otherwise, these fail. Long: a case each.
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>

@@ -3,9 +3,13 @@
 // promises.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cstdlib>
 #include <ctime>
 #include <filesystem>
@@ -14,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "p2p/base/reasons.h"
+#include "rpc/client/connection.h"
 #include "tests/unit/rpc/tool_fake_listener.h"
 #include "tests/unit/rpc/tool_fake_node.h"
 
@@ -74,6 +79,51 @@ class TheTool : public ::testing::Test {
   FakeNode node_;
   std::string dir_;
 };
+
+// Between the tool and the fake node: cuts the first `cuts` connections at the first byte.
+class CuttingProxy {
+ public:
+  CuttingProxy(const Endpoint& node, int cuts)
+      : listener_([this, node, cuts](int fd) {
+          std::array<char, 4096> buffer;
+          if (++connections_ <= cuts) {
+            EXPECT_GT(read(fd, buffer.data(), buffer.size()), 0);
+            return;
+          }
+          const client::Connection there = client::ConnectTcp(node, std::chrono::seconds(5));
+          ASSERT_EQ(there.result, client::ConnectResult::kConnected);
+          std::array<pollfd, 2> ends = {{{fd, POLLIN, 0}, {there.fd.get(), POLLIN, 0}}};
+          for (;;) {
+            ASSERT_GT(poll(ends.data(), ends.size(), 20'000), 0);
+            for (size_t i = 0; i < ends.size(); ++i) {
+              if (ends[i].revents == 0) continue;
+              const ssize_t got = read(ends[i].fd, buffer.data(), buffer.size());
+              if (got <= 0) return;
+              send(ends[1 - i].fd, buffer.data(), static_cast<size_t>(got), MSG_NOSIGNAL);
+            }
+          }
+        }) {}
+  std::string address() const { return listener_.address().ToString(); }
+  int connections() const { return connections_; }
+
+ private:
+  std::atomic<int> connections_{0};
+  FakeListener listener_;
+};
+
+TEST_F(TheTool, AsksAgainWhenItsConnectionIsCutAndChangesNothingTwice) {
+  AddPeer('a', 59'000);
+  {
+    const CuttingProxy proxy(node_.address(), 2);
+    const ToolRun run = RunHelo({"--admin", proxy.address(), "peers"});
+    EXPECT_EQ(run.exit, kOk) << run.err;
+    EXPECT_THAT(run.out, HasSubstr("10.0.0.1:4356"));
+    EXPECT_EQ(proxy.connections(), 3);
+  }
+  const CuttingProxy proxy(node_.address(), 1);
+  EXPECT_NE(RunHelo({"--admin", proxy.address(), "add", "helo://127.0.0.1:1"}).exit, kOk);
+  EXPECT_EQ(node_.asked().add.address(), "") << "nobody knows whether the first was carried out";
+}
 
 TEST_F(TheTool, ListsPeersInATable) {
   AddPeer('a', 59'000);
