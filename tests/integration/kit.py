@@ -32,7 +32,8 @@ for _name in [name for name in os.environ if name.startswith("HELO_")]:
 
 
 def eventually(what, condition, patience=PATIENCE, detail=None):
-    """Asks until `condition()` is true and returns that; fails with `what` after `patience` seconds."""
+    """Asks until `condition()` is true and returns that; fails with `what` after `patience` seconds. What it asks about
+    lives in other processes, which do not tell: hence it asks again."""
     deadline = time.monotonic() + patience
     while True:
         value = condition()

@@ -1,5 +1,5 @@
 // What the tests of p2p/net share: a loop on a thread of its own, a clock that stands still, a log
-// that remembers, and plain blocking sockets for the other end.
+// that remembers, and plain blocking sockets for the other end. Long: a box of small tools.
 #pragma once
 
 #include <gtest/gtest.h>

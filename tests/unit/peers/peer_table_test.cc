@@ -1,4 +1,5 @@
 // Admission: one connection a pair as the referee decides (WIRE 6), slots, and who makes room.
+// Long: a case each.
 #include "p2p/peers/peer_table.h"
 
 #include <gmock/gmock.h>
