@@ -232,7 +232,8 @@ void AddEventCommands(CLI::App& app, Values& values) {
 
 void AddLocalCommands(CLI::App& app, Values& values) {
   CLI::App& config =
-      Add(app, values, "config", "what helod would run with, and where each value comes from",
+      Add(app, values, "config",
+          "what the node runs with, or helod would, and where each value comes from",
           "  helo config --data-dir /var/lib/helo\n  helo config -- --max-inbound 10",
           [&values](Session& s) { return Config(s, values.rest); });
   config.add_option("arguments", values.rest, "options of helod, after --")

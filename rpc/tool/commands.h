@@ -65,7 +65,8 @@ Exit KeyGen(Session& session, const std::string& path);
 Exit ShowId(Session& session, const std::string& path);
 Exit Explain(Session& session, const std::string& topic);
 Exit Version(Session& session);
-// Becomes `helod --print-config`; returns only if that fails.
+// Of a running node what it runs with. Without one, or with arguments for helod, it becomes
+// `helod --print-config`, and returns only if that fails.
 Exit Config(Session& session, const std::vector<std::string>& helod_arguments);
 
 }  // namespace helo::tool

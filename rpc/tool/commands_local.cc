@@ -165,25 +165,4 @@ Exit Version(Session& session) {
                         Json{{"version", HELO_VERSION}, {"protocol", "helo/1"}});
 }
 
-Exit Config(Session& session, const std::vector<std::string>& helod_arguments) {
-  const std::string beside = absl::StrCat(session.env().own_directory, "/helod");
-  const bool found_beside = access(beside.c_str(), X_OK) == 0;
-  std::vector<std::string> arguments = {found_beside ? beside : "helod",
-                                        session.json() ? "--print-config=json" : "--print-config"};
-  const client::FindOptions& find = session.globals().find;
-  if (find.data_dir) arguments.insert(arguments.end(), {"--data-dir", *find.data_dir});
-  if (find.admin) arguments.insert(arguments.end(), {"--admin", *find.admin});
-  arguments.insert(arguments.end(), helod_arguments.begin(), helod_arguments.end());
-  std::vector<char*> argv;
-  argv.reserve(arguments.size() + 1);
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  execvp(argv[0], argv.data());
-  const int error = errno;
-  return session.Fail(absl::InternalError(
-      absl::StrCat(ErrnoSentence(error, absl::StrCat("run ", arguments[0])),
-                   ". helo config asks helod itself, which is neither beside helo (", beside,
-                   ") nor on the PATH")));
-}
-
 }  // namespace helo::tool

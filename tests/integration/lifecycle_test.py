@@ -75,6 +75,12 @@ class Start(kit.Case):
                          env={"HELO_NETWORK": "from-environment", "HELO_MAX_INBOUND": "9"}).start()
         info = node.info()
         self.assertEqual(("from-arguments", 9, 5), (info["network"], info["max_inbound"], info["max_outbound"]))
+        # The tool tells it of the running node, whatever its own environment is.
+        shown = {option["name"]: (option["values"], option["source"]) for option in node.helo("config", "--json").json["options"]}
+        self.assertEqual((["from-arguments"], "command line"), shown["network"])
+        self.assertEqual((["9"], "environment"), shown["max-inbound"])
+        self.assertEqual((["5"], "file"), shown["max-outbound"])
+        self.assertRegex(node.helo("config").stdout, r"max-outbound = 5 +# file .*helod.conf:3")
 
 
 class Stop(kit.Case):

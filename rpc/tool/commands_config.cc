@@ -1,0 +1,118 @@
+// `helo config`: of the node that runs there what it was started with, otherwise what helod would
+// run with.
+#include <absl/strings/str_cat.h>
+#include <absl/strings/str_format.h>
+#include <absl/strings/str_join.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "p2p/base/atomic_file.h"
+#include "p2p/base/text.h"
+#include "rpc/client/find_node.h"
+#include "rpc/client/quote.h"
+#include "rpc/tool/commands.h"
+
+namespace helo::tool {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr char kConfigFileName[] = "config.json";  // as node/node_files.h has it
+constexpr size_t kMostConfig = 16 << 20;           // tens of thousands of peers
+constexpr size_t kWidestSetting = 60;
+
+// As a config file would need it: in quotes if it is empty or has blanks or a # in it.
+std::string Value(const std::string& value) {
+  const std::string text = client::QuoteText(value);
+  return text.empty() || text.find_first_of(" \t#\"") != std::string::npos ? Json(text).dump()
+                                                                           : text;
+}
+
+// In the form of a config file, each line with where its value came from; empty if the file is not
+// one that helod wrote.
+std::string RunningConfig(const Json& document) {
+  if (!document.is_object() || !document.contains("options")) return "";
+  std::vector<std::pair<std::string, std::string>> lines;
+  for (const Json& option : document["options"]) {
+    if (!option.is_object()) return "";
+    const std::string name = option.value("name", "");
+    const std::string where = option.value("where", "");
+    const std::string source =
+        absl::StrCat(option.value("source", ""), where.empty() ? "" : " ", where);
+    std::vector<std::string> values;
+    for (const Json& value : option.value("values", Json::array())) {
+      if (value.is_string()) values.push_back(Value(value.get<std::string>()));
+    }
+    if (values.empty()) values.emplace_back("none");
+    for (const std::string& value : values) {
+      lines.emplace_back(absl::StrCat(name == "config" ? "# " : "", name, " = ", value), source);
+    }
+  }
+  size_t width = 0;
+  for (const auto& [setting, source] : lines) {
+    width = std::max(width, std::min(setting.size(), kWidestSetting));
+  }
+  std::string out;
+  for (const auto& [setting, source] : lines) {
+    absl::StrAppendFormat(&out, "%-*s  # %s\n", width, setting, client::QuoteText(source));
+  }
+  return out;
+}
+
+// What the node that was found runs with; nullopt: none runs there that says so.
+std::optional<Exit> OfRunningNode(Session& session) {
+  const auto target = client::FindNode(session.globals().find, session.env().getenv);
+  if (!target.ok() || !target->file || !client::ProcessExists(target->file->pid))
+    return std::nullopt;
+  const auto text =
+      ReadWholeFile(absl::StrCat(target->data_dir, "/", kConfigFileName), kMostConfig);
+  if (!text.ok()) return std::nullopt;
+  try {
+    const Json document = Json::parse(*text);
+    const std::string lines = RunningConfig(document);
+    if (lines.empty()) return std::nullopt;
+    return session.Answer(
+        Exit::kOk,
+        absl::StrCat("# what the node of ", client::QuoteText(target->data_dir), " (pid ",
+                     target->file->pid, ") runs with, since its start\n", lines),
+        document);
+  } catch (const Json::exception&) {  // not one that helod wrote
+    return std::nullopt;
+  }
+}
+
+}  // namespace
+
+Exit Config(Session& session, const std::vector<std::string>& helod_arguments) {
+  if (helod_arguments.empty()) {
+    if (const std::optional<Exit> answered = OfRunningNode(session)) return *answered;
+  }
+  const std::string beside = absl::StrCat(session.env().own_directory, "/helod");
+  const bool found_beside = access(beside.c_str(), X_OK) == 0;
+  std::vector<std::string> arguments = {found_beside ? beside : "helod",
+                                        session.json() ? "--print-config=json" : "--print-config"};
+  const client::FindOptions& find = session.globals().find;
+  if (find.data_dir) arguments.insert(arguments.end(), {"--data-dir", *find.data_dir});
+  if (find.admin) arguments.insert(arguments.end(), {"--admin", *find.admin});
+  arguments.insert(arguments.end(), helod_arguments.begin(), helod_arguments.end());
+  std::vector<char*> argv;
+  argv.reserve(arguments.size() + 1);
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
+  execvp(argv[0], argv.data());
+  const int error = errno;
+  return session.Fail(absl::InternalError(
+      absl::StrCat(ErrnoSentence(error, absl::StrCat("run ", arguments[0])),
+                   ". helo config asks helod itself, which is neither beside helo (", beside,
+                   ") nor on the PATH")));
+}
+
+}  // namespace helo::tool
