@@ -193,7 +193,9 @@ std::optional<Duration> DialScheduler::WaitFor(Target& target, const DialOutcome
 
   switch (close.reason) {
     case Reason::kSelf:
-      return std::nullopt;
+      // Our own id answered. From another's mouth it is no reason to forget an address.
+      if (close.decider == Decider::kUs) return std::nullopt;
+      break;
     case Reason::kNoFd:
     case Reason::kNoLocalAddress:
     case Reason::kNoSlot:

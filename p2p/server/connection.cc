@@ -2,6 +2,7 @@
 // connection_sink.cc.
 #include "p2p/server/connection.h"
 
+#include <absl/cleanup/cleanup.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -169,6 +170,7 @@ void Connection::End(CloseInfo close) {
   Uncount();
   Enter(stage_);
   const MonoTime now = shared_.Now();
+  ended_at_ = now;
   attempt_.direction = direction_;
   attempt_.ended = shared_.deps.clock->WallNow();
   attempt_.remote = remote_;
@@ -176,19 +178,8 @@ void Connection::End(CloseInfo close) {
   attempt_.close = close;
   attempt_.was_up = up_since_ != kNever;
   close_ = close;
-  if (direction_ == Direction::kInbound && !judged_) {
-    worker_.CountRefusal(attempt_);
-  } else {
-    EndReport report;
-    report.attempt = attempt_;
-    report.conn = id_;
-    report.target = job_.target;
-    report.judged = judged_;
-    if (attempt_.was_up) report.up_for = now - up_since_;
-    report.over_tls_from_expected_id =
-        channel_ && session_ && (!job_.address.id || *job_.address.id == channel_->remote_id());
-    worker_.control().Ended(std::move(report));
-  }
+  // Told when its ticket is back, so that control, if it has waited for one, finds it.
+  const absl::Cleanup tell = [this] { TellEnd(); };
   // What may still be sent: a last frame, a TLS alert. Slot and id are free from here on.
   const bool broken = write_broken_ || close.decider == Decider::kNetwork || !channel_;
   if (!broken || (session_ && close.reason == Reason::kEofEarly) ||
@@ -202,6 +193,22 @@ void Connection::End(CloseInfo close) {
   } else {
     Vanish();
   }
+}
+
+void Connection::TellEnd() {
+  if (direction_ == Direction::kInbound && !judged_) {
+    worker_.CountRefusal(attempt_);
+    return;
+  }
+  EndReport report;
+  report.attempt = attempt_;
+  report.conn = id_;
+  report.target = job_.target;
+  report.judged = judged_;
+  if (attempt_.was_up) report.up_for = ended_at_ - up_since_;
+  report.over_tls_from_expected_id =
+      channel_ && session_ && (!job_.address.id || *job_.address.id == channel_->remote_id());
+  worker_.control().Ended(std::move(report));
 }
 
 void Connection::AfterSession() {
@@ -297,7 +304,11 @@ void Connection::Close(Reason reason, const std::string& text, uint32_t retry_af
     Arm();
     return;
   }
-  End({.reason = reason, .decider = Decider::kUs, .stage = stage_, .text = text});
+  End({.reason = reason,
+       .decider = Decider::kUs,
+       .stage = stage_,
+       .text = text,
+       .retry_after_s = retry_after_s});
 }
 
 void Connection::Abandon() {

@@ -51,7 +51,6 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   void Offer(const std::vector<Capability>& versions);
   void Withdraw(const std::string& name, Reason code);
   void Flush();
-  void RunDeferred();
   bool SetDirty() { return !in_ready_ && !std::exchange(dirty_, true); }
   PeerSnapshot Snapshot() const;
 
@@ -83,7 +82,8 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   void SocketEnded(int error, bool eof);
   void PumpOutput();
   void End(CloseInfo close);  // the first time anything decides the end
-  void AfterSession();        // acts on a session's OnClose once its call has returned
+  void TellEnd();
+  void AfterSession();  // acts on a session's OnClose once its call has returned
   void ContinueClosing();
   bool Discard();
   void Vanish();
@@ -125,6 +125,7 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   MonoTime accepted_{};
   MonoTime stage_entered_{};
   MonoTime up_since_ = kNever;
+  MonoTime ended_at_ = kNever;
   Endpoint remote_, local_;
   DialJob job_;
   peers::Attempt attempt_;
@@ -137,8 +138,6 @@ class Connection final : public net::Watcher, private wire::SessionSink {
     uint16_t type;
     Bytes payload;
   };
-  std::vector<std::function<void()>>
-      at_up_;                          // offers and withdrawals that came between our hello and up
   std::deque<PostedMessage> backlog_;  // accepted from other threads, not yet taken by the session
 };
 

@@ -34,17 +34,6 @@ void Connection::OnUp() {
   so_far.stage = Stage::kUp;
   so_far.was_up = so_far.still_up = true;
   worker_.control().WentUp(id_, std::move(so_far));
-  if (!at_up_.empty()) {
-    worker_.Post([&worker = worker_, id = id_] {
-      if (Connection* connection = worker.Find(id)) connection->RunDeferred();
-    });
-  }
-}
-
-void Connection::RunDeferred() {
-  std::vector<std::function<void()>> deferred = std::move(at_up_);
-  at_up_.clear();
-  for (const auto& run : deferred) run();
 }
 
 SessionEntry* Connection::FindOpen(uint32_t open_id) {
@@ -123,6 +112,7 @@ void Connection::OnChannelClose(uint32_t open_id, uint32_t code) {
     std::shared_ptr<SessionEntry> entry = opens_[i];
     opens_.erase(opens_.begin() + static_cast<std::ptrdiff_t>(i));
     worker_.registry().Remove(entry->session);
+    std::erase_if(backlog_, [&](const PostedMessage& m) { return m.entry == entry; });
     if (entry->paused) {
       --pauses_;
       if (!session_closed_ && !ended_) ApplyPause();
@@ -171,7 +161,7 @@ SendResult Connection::Send(SessionEntry& entry, uint16_t type, ByteView payload
       if (SetDirty()) worker_.MarkDirty(id_);
       return SendResult::kOk;
     case wire::SendStatus::kAgain:
-      entry.wanted_bytes = 0;
+      entry.wanted_bytes = wire::kFrameHeaderBytes + payload.size();
       entry.wants_writable = true;
       return SendResult::kAgain;
     case wire::SendStatus::kGone:
@@ -223,10 +213,6 @@ void Connection::SendPeers(const std::vector<wire::PeerInfo>& peers) {
 
 void Connection::Offer(const std::vector<Capability>& versions) {
   if (!session_ || ended_) return;  // the hello is still to be made, with the new offers in it
-  if (!up() || !at_up_.empty()) {   // behind those that wait already
-    at_up_.push_back([this, versions] { Offer(versions); });
-    return;
-  }
   std::vector<wire::Offer> offers;
   offers.reserve(versions.size());
   for (const Capability& capability : versions) offers.push_back(Number(capability));
@@ -248,10 +234,6 @@ void Connection::Offer(const std::vector<Capability>& versions) {
 
 void Connection::Withdraw(const std::string& name, Reason code) {
   if (!session_ || ended_) return;
-  if (!up() || !at_up_.empty()) {
-    at_up_.push_back([this, name, code] { Withdraw(name, code); });
-    return;
-  }
   session_->WithdrawName(shared_.Now(), name, static_cast<uint32_t>(code));
   AfterSession();
   Flush();

@@ -326,7 +326,7 @@ void Control::PeersRequested(size_t worker, ConnId conn, uint32_t max) {
   Post([this, worker, conn, max] {
     std::vector<wire::PeerInfo> known;
     const MonoTime now = shared_.Now();
-    const size_t most = std::min<uint32_t>(max == 0 ? 100 : max, 100);
+    const size_t most = std::min<uint32_t>(max, 100);
     for (const auto& [id, live] : live_) {
       if (known.size() >= most) break;
       // Only addresses that this node has reached itself.

@@ -283,6 +283,8 @@ void Control::OnDrop(NodeId id, std::string text, Duration away,
   absl::flat_hash_set<size_t> touched;
   for (ConnId conn : conns) {
     const Live& live = live_.at(conn);
+    // One that may come back at once and is on its way may as well go on.
+    if (!live.up && away <= Duration{}) continue;
     touched.insert(live.worker);
     if (live.up) ++result.connections_closed;
     // Before up a VERDICT may have to carry it, which knows no DROPPED (WIRE 9).

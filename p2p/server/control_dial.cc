@@ -6,6 +6,13 @@
 #include "p2p/server/worker.h"
 
 namespace helo::server {
+namespace {
+
+// Each may take the whole time for connecting, and the slot is held meanwhile. The next try asks
+// the name anew.
+constexpr size_t kMostAddresses = 8;
+
+}  // namespace
 
 void Control::StartDialing() {
   Post([this] {
@@ -110,6 +117,16 @@ void Control::Resolved(uint64_t key, absl::StatusOr<std::vector<IpAddress>> addr
     report.attempt.close.text = std::string(FromAbsl(addresses.status().message()));
     OnEnded(std::move(report));
     return;
+  }
+  if (addresses->size() > kMostAddresses) {
+    const LogLimiter::Pass pass = shared_.limiter.Check("addresses " + target->address.host);
+    if (pass.log) {
+      shared_.log().Info("server", "a name has many addresses: only the first are tried",
+                         {{"target", target->address.ToString()},
+                          {"addresses", std::to_string(addresses->size())},
+                          {"tried", std::to_string(kMostAddresses)}});
+    }
+    addresses->resize(kMostAddresses);
   }
   std::vector<Endpoint> endpoints;
   for (const IpAddress& ip : *addresses) endpoints.push_back({ip, target->address.port});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 namespace helo::wire {
 namespace {
@@ -37,6 +38,7 @@ void Outbox::Take(size_t n) {
   head_ += n;
   taken_ += n;
   if (head_ == bytes_.size()) {
+    taken_ += std::exchange(dropped_, 0);
     bytes_.clear();
     head_ = frame_begin_ = core_size_ = 0;
     if (bytes_.capacity() > kKeepBytes) bytes_.shrink_to_fit();
@@ -69,7 +71,7 @@ void Outbox::Filter(Keep keep) {
     in = end;
   }
   bytes_.resize(out);
-  taken_ += size_before - size();
+  dropped_ += size_before - size();
   if (size() == 0) Take(0);
 }
 
@@ -82,7 +84,7 @@ void Outbox::DropChannel(uint16_t channel) {
 }
 
 void Outbox::Clear() {
-  taken_ += size();
+  taken_ += size() + std::exchange(dropped_, 0);
   bytes_ = Bytes();
   head_ = frame_begin_ = core_size_ = 0;
 }

@@ -18,13 +18,13 @@ class Outbox {
   // Bytes of frames on channel 0 that are not wholly taken.
   size_t core_size() const { return core_size_; }
   // Stream positions, counted from the session's first byte.
-  uint64_t appended() const { return taken_ + size(); }
+  uint64_t appended() const { return taken_ + dropped_ + size(); }
   uint64_t taken() const { return taken_; }
 
   void Take(size_t n);  // n <= size()
   // Drop whole frames that nobody took a byte of: all on named channels, or those on one channel. A
-  // frame that was begun stays, or the remote could not find the next one. Positions then count the
-  // dropped bytes as taken.
+  // frame that was begun stays, or the remote could not find the next one. The dropped bytes count
+  // as taken once nothing is left, so that no position is passed before its bytes are.
   void DropNamed();
   void DropChannel(uint16_t channel);
   void Clear();
@@ -41,6 +41,7 @@ class Outbox {
   size_t frame_begin_ = 0;  // first byte of the frame that head_ stands in; == head_ between frames
   size_t core_size_ = 0;
   uint64_t taken_ = 0;
+  uint64_t dropped_ = 0;  // not yet in taken_
 };
 
 }  // namespace helo::wire

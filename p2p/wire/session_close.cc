@@ -74,8 +74,10 @@ void Session::Impl::EndByUs(Reason reason, std::string text, uint32_t retry_afte
   outbox_.DropNamed();
   if (started_) {
     const bool sendable = CodeOf(close.reason) <= kLastWireCode;
-    const uint32_t code = CodeOf(sendable ? close.reason : Reason::kInternal);
     const bool by_verdict = got_hello_ && !sent_verdict_;
+    uint32_t code = CodeOf(sendable ? close.reason : Reason::kInternal);
+    // INTERNAL is no word of a VERDICT (WIRE 9): the nearest that says come again.
+    if (by_verdict && code == CodeOf(Reason::kInternal)) code = CodeOf(Reason::kBusy);
     if (by_verdict && !sent_hello_) AppendHello();
     AppendRefusal(by_verdict ? kVerdict : kDisconnect, code, close.text, retry_after_s);
   }

@@ -153,8 +153,9 @@ void Session::Impl::WithdrawName(MonoTime now, const std::string& name, uint32_t
     channels_.RemoveOurs(name);
     offer_queue_.CancelOffer(name);
   }
-  FlushOffers();
-  if (open && !closing()) sink().OnChannelClose(open->open_id, code);
+  // First the close, which is due whatever becomes of the frame.
+  if (open) sink().OnChannelClose(open->open_id, code);
+  if (!closing()) FlushOffers();
 }
 
 void Session::Impl::FlushOffers() {

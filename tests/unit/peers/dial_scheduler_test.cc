@@ -152,7 +152,7 @@ TEST_F(DialSchedulerTest, EveryReasonHasTheWaitOfTheTable) {
     for (const ReasonInfo* info = begin_reasons(); info != end_reasons(); ++info) {
       switch (info->reason) {
         case Reason::kSelf:
-          EXPECT_EQ(WaitAfter(kind, Outcome(info->reason)), Duration::max());
+          EXPECT_EQ(WaitAfter(kind, Outcome(info->reason, 0, Decider::kUs)), Duration::max());
           break;
         case Reason::kBanned:
           ExpectWaits(kind, Outcome(info->reason), is_static ? 5min : 60min, 10);
@@ -234,6 +234,13 @@ TEST_F(DialSchedulerTest, AnAddressOfOurOwnIsKeptInTheListButNotDialed) {
   EXPECT_EQ(dials_.NextDue(), kNever);
   dials_.TryNow(id, kNow);
   EXPECT_THAT(Due(kNow), ElementsAre(id)) << "unless the operator asks for it";
+}
+
+TEST_F(DialSchedulerTest, AStrangerWhoSaysSelfSilencesNoTarget) {
+  const TargetId id = dials_.Add(Address("localhost:4356"), TargetKind::kStatic, false, kNow);
+  Due(kNow);
+  dials_.Ended(id, Outcome(Reason::kSelf, 0, Decider::kThem), kNow);
+  EXPECT_LT(dials_.NextDue(), kNow + 2s);
 }
 
 TEST_F(DialSchedulerTest, NothingIsDialedWhileThePeerIsConnectedOtherwise) {

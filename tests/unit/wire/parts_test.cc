@@ -170,8 +170,11 @@ TEST(Outbox, DropsNamedFramesButNotTheOneThatWasBegun) {
   outbox.Append(6, 0, Filled(10));
   Bytes out = Drain(outbox, 1);
   outbox.DropNamed();
-  EXPECT_EQ(outbox.appended(), outbox.taken() + outbox.size());
+  // What was dropped counts as taken only when what stood before it is.
+  const uint64_t appended = outbox.appended();
+  EXPECT_LT(outbox.taken() + outbox.size(), appended);
   out = out + Drain(outbox);
+  EXPECT_EQ(outbox.taken(), appended);
   EXPECT_THAT(SplitFrames(out), ElementsAre(RawFrame{5, 0, Filled(10)}, RawFrame{0, 4, Filled(3)}));
 }
 
