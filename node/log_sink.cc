@@ -97,7 +97,7 @@ class LogFile final : public spdlog::sinks::base_sink<std::mutex> {
  protected:
   void sink_it_(const spdlog::details::log_msg& message) override {
     const size_t lost = lost_ ? lost_() : 0;
-    if (lost != told_ && WriteLine(say_(lost - told_ + failed_))) {
+    if ((lost != told_ || failed_ > 0) && WriteLine(say_(lost - told_ + failed_))) {
       told_ = lost;
       failed_ = 0;
     }

@@ -87,7 +87,7 @@ absl::Status AdminClient::Impl::PrepareToken() {
     token_note = "No token was sent, because no data directory and no --token-file was given";
     return absl::OkStatus();
   }
-  absl::StatusOr<Token> read = ReadToken(target.token_path);
+  absl::StatusOr<Token> read = ReadToken(target.token_path, target.token_demanded);
   if (read.ok()) {
     token = *std::move(read);
     return absl::OkStatus();
@@ -119,7 +119,7 @@ absl::Status AdminClient::Impl::Explain(const grpc::Status& status, const char* 
 }
 
 absl::Status AdminClient::Impl::CheckId() {
-  if (!target.file || ProcessExists(target.file->pid)) return absl::OkStatus();
+  if (!target.file || WriterExists(*target.file)) return absl::OkStatus();
   absl::StatusOr<pb::Node> node = Call(&Impl::admin, "GetNode", &pb::Admin::Stub::GetNode,
                                        pb::GetNodeRequest(), timeout, Again::kIfCut);
   if (!node.ok()) return node.status();

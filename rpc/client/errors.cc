@@ -18,7 +18,7 @@ std::string Where(const NodeTarget& target) {
 
 // The remedy of "nothing listens", which depends on how we came to that address.
 std::string HowToStart(const NodeTarget& target) {
-  if (target.file && !ProcessExists(target.file->pid)) {
+  if (target.file && !WriterExists(*target.file)) {
     return absl::StrCat(
         "The node's process, pid ", target.file->pid, ", is gone and left its ", kNodeFileName,
         " behind: it was killed or crashed. Start it again: helod --data-dir ", target.data_dir);
@@ -78,11 +78,8 @@ absl::Status NotAllowed(const NodeTarget& target, const CallFailure& failure) {
       absl::StrCat("the node at ", Where(target), " does not let ", UserName(geteuid()), " call ",
                    failure.call, ": ", Words(failure), ".");
   if (!failure.token_note.empty()) absl::StrAppend(&sentence, " ", failure.token_note, ".");
-  absl::StrAppend(
-      &sentence,
-      " Run helo as the node's user (sudo -u USER helo ...) or root, or with --token-file "
-      "DATA_DIR/",
-      kTokenFileName);
+  absl::StrAppend(&sentence, " With --token-file DATA_DIR/", kTokenFileName,
+                  " helo sends the token that is in it");
   return absl::Status(failure.code, sentence);
 }
 

@@ -95,6 +95,13 @@ absl::StatusOr<Endpoint> ParseAdminAddress(std::string_view text) {
         "reachable on its own machine; for one elsewhere: ssh -L 4357:127.0.0.1:4357 HOST, then "
         "--admin 127.0.0.1:4357");
   }
+  if (!endpoint->ip.IsLoopback()) {
+    return AdminAddressError(
+        text,
+        "that is no address of this machine's loopback, and a node's admin API is only reachable "
+        "on its own machine. For one elsewhere: ssh -L 4357:127.0.0.1:4357 HOST, then --admin "
+        "127.0.0.1:4357");
+  }
   if (endpoint->port == 0) {
     return AdminAddressError(
         text,

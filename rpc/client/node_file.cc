@@ -1,6 +1,8 @@
 #include "rpc/client/node_file.h"
 
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
+#include <absl/strings/str_split.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -8,6 +10,7 @@
 #include <csignal>
 #include <fstream>
 #include <limits>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -96,6 +99,8 @@ absl::StatusOr<NodeFile> ReadNodeFile(const std::string& data_dir) {
     return absl::DataLossError(absl::StrCat("cannot use ", path, ": ", file.status().message(),
                                             ". Start the node again, or use --admin HOST:PORT"));
   }
+  struct stat written {};
+  if (stat(path.c_str(), &written) == 0) file->written_s = written.st_mtim.tv_sec;
   return file;
 }
 
@@ -111,6 +116,30 @@ bool ProcessExists(int64_t pid) {
   if (name_end == std::string::npos || name_end + 2 >= stat_line.size()) return true;
   const char state = stat_line[name_end + 2];
   return state != 'Z' && state != 'X';
+}
+
+bool WriterExists(const NodeFile& file) {
+  if (!ProcessExists(file.pid)) return false;
+  if (file.written_s == 0) return true;
+  // man 5 proc: the 22nd field is when it began, in ticks after the boot, which /proc/stat dates.
+  std::ifstream in(absl::StrCat("/proc/", file.pid, "/stat"));
+  std::string stat_line;
+  std::getline(in, stat_line);
+  const size_t name_end = stat_line.rfind(')');
+  if (name_end == std::string::npos) return true;
+  const std::vector<absl::string_view> fields =
+      absl::StrSplit(absl::string_view(stat_line).substr(name_end + 1), ' ', absl::SkipEmpty());
+  constexpr size_t kStartTime = 22 - 3;  // the first one here is the third
+  int64_t ticks = 0;
+  if (fields.size() <= kStartTime || !absl::SimpleAtoi(fields[kStartTime], &ticks)) return true;
+  std::ifstream system("/proc/stat");
+  std::string word;
+  int64_t boot_s = 0;
+  while (system >> word) {
+    if (word == "btime" && system >> boot_s) break;
+  }
+  constexpr int64_t kSlack = 2;  // both clocks are rounded
+  return boot_s == 0 || boot_s + ticks / sysconf(_SC_CLK_TCK) <= file.written_s + kSlack;
 }
 
 }  // namespace helo::client

@@ -21,6 +21,7 @@ struct NodeFile {
   std::vector<std::string> listen;  // bound peer addresses
   std::string admin;                // "127.0.0.1:4357"
   std::string version;
+  int64_t written_s = 0;  // when it was, in seconds since 1970; 0: not known
 };
 
 absl::StatusOr<NodeFile> ParseNodeFile(std::string_view json);
@@ -32,5 +33,7 @@ absl::StatusOr<NodeFile> ReadNodeFile(const std::string& data_dir);
 // False if the kernel says that there is no such process, or that it has ended already. A process
 // in another pid namespace looks the same.
 bool ProcessExists(int64_t pid);
+// False also if that process began after the file was written: the number went to another one.
+bool WriterExists(const NodeFile& file);
 
 }  // namespace helo::client

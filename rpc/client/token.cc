@@ -96,8 +96,9 @@ std::string ReadListenerPart(const char* path) {
 
 }  // namespace
 
-absl::StatusOr<Token> ReadToken(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+absl::StatusOr<Token> ReadToken(const std::string& path, bool follow) {
+  const int fd =
+      open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (follow ? 0 : O_NOFOLLOW));
   if (fd < 0) {
     const int error = errno;
     if (error == ENOENT || error == ENOTDIR) {
@@ -106,6 +107,10 @@ absl::StatusOr<Token> ReadToken(const std::string& path) {
     if (error == EACCES) {
       return absl::PermissionDeniedError(
           absl::StrCat("uid ", geteuid(), " may not read the token file ", path));
+    }
+    if (error == ELOOP && !follow) {
+      return absl::DataLossError(absl::StrCat(
+          path, " is a symbolic link, which is followed only where --token-file names it"));
     }
     return ErrnoStatus(error, absl::StrCat("open ", path));
   }

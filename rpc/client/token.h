@@ -21,7 +21,10 @@ struct Token {
 };
 
 // NotFound, PermissionDenied, or DataLoss if it does not hold one line of visible ASCII.
-absl::StatusOr<Token> ReadToken(const std::string& path);
+// `follow`: also where `path` is a symbolic link. Only for a path that the caller was told: in
+// somebody's data directory a link could name a token of another node, to be sent to a listener of
+// that somebody's choice.
+absl::StatusOr<Token> ReadToken(const std::string& path, bool follow);
 
 struct ListeningSocket {
   uid_t uid = 0;

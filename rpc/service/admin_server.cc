@@ -137,7 +137,8 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
   builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
-  impl->door->AddAcceptors(builder, MakeGuard(*std::move(token), options.token_path, clock, log));
+  impl->door->AddAcceptors(builder, MakeGuard(*std::move(token), options.token_path,
+                                              options.auth == AdminAuth::kToken, clock, log));
   impl->service->Register(builder);
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr) {

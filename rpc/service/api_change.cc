@@ -155,17 +155,24 @@ void AdminApi::RemovePeer(const Caller& caller, const proto::RemovePeerRequest& 
   WithSnapshot([this, caller, request, reply](const ServerSnapshot& snapshot) {
     const absl::StatusOr<PeerAddress> address = FindTarget(request.address(), snapshot);
     if (!address.ok()) return reply.Fail(address.status());
-    server_.RemovePeer(
-        *address, request.disconnect(),
-        [this, mailbox = mailbox_, caller, address = *address, disconnect = request.disconnect(),
-         reply](const absl::Status& status) {
-          mailbox->Post([this, caller, address, disconnect, reply, status] {
-            if (!status.ok()) return reply.Fail(status);
-            LogChange(caller, "peer removed",
-                      {{"address", address.ToString()}, {"disconnect", disconnect ? "yes" : "no"}});
-            reply.Ok({});
-          });
-        });
+    server_.RemovePeer(*address, request.disconnect(),
+                       [this, mailbox = mailbox_, caller, address = *address,
+                        disconnect = request.disconnect(), reply](const absl::Status& status) {
+                         mailbox->Post([this, caller, address, disconnect, reply, status] {
+                           // Removed it is even if that could not be written down.
+                           const bool removed = !absl::IsNotFound(status) &&
+                                                !absl::IsFailedPrecondition(status) &&
+                                                !absl::IsUnavailable(status);
+                           if (removed) {
+                             LogChange(caller, "peer removed",
+                                       {{"address", address.ToString()},
+                                        {"disconnect", disconnect ? "yes" : "no"},
+                                        {"saved", status.ok() ? "yes" : "no"}});
+                           }
+                           if (!status.ok()) return reply.Fail(status);
+                           reply.Ok({});
+                         });
+                       });
   });
 }
 

@@ -153,9 +153,9 @@ void AdminApi::GetPeer(const proto::GetPeerRequest& request, Reply<proto::Peer> 
         std::lower_bound(snapshot.peers.begin(), snapshot.peers.end(), *id,
                          [](const PeerSnapshot& p, const NodeId& wanted) { return p.id < wanted; });
     if (found == snapshot.peers.end() || found->id != *id) {
-      return reply.Fail(
-          absl::NotFoundError(absl::StrCat("peer ", id->Short(), " is not connected; helo history ",
-                                           id->Short(), " tells what became of it")));
+      return reply.Fail(absl::NotFoundError(absl::StrCat("peer ", id->Short(),
+                                                         " is not connected; helo history --id ",
+                                                         id->Short(), " tells what became of it")));
     }
     proto::Peer peer;
     ToProto(*found, snapshot.taken, peer);

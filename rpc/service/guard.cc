@@ -17,8 +17,13 @@ std::string_view View(grpc::string_ref text) { return {text.data(), text.size()}
 
 class Guard final : public grpc::AuthMetadataProcessor {
  public:
-  Guard(std::string token, std::string token_path, const Clock& clock, LogSink& log)
-      : token_(std::move(token)), token_path_(std::move(token_path)), limiter_(clock), log_(log) {}
+  Guard(std::string token, std::string token_path, bool token_for_all, const Clock& clock,
+        LogSink& log)
+      : token_(std::move(token)),
+        token_path_(std::move(token_path)),
+        token_for_all_(token_for_all),
+        limiter_(clock),
+        log_(log) {}
 
   bool IsBlocking() const override { return false; }
 
@@ -41,9 +46,10 @@ class Guard final : public grpc::AuthMetadataProcessor {
         absl::StrCat(shown ? "the token that came with this call is not this node's admin token"
                            : "this call needs the node's admin token",
                      "; send \"authorization: Bearer TOKEN\" with the token from ",
-                     QuoteRemote(token_path_),
-                     " (helo --data-dir does that), or call as the node's own user (uid ",
-                     geteuid(), ") or root"));
+                     QuoteRemote(token_path_), " (helo --data-dir does that)",
+                     token_for_all_ ? std::string(", which this node asks of everybody")
+                                    : absl::StrCat(", or call as the node's own user (uid ",
+                                                   geteuid(), ") or root")));
   }
 
  private:
@@ -58,6 +64,7 @@ class Guard final : public grpc::AuthMetadataProcessor {
 
   const std::string token_;
   const std::string token_path_;
+  const bool token_for_all_;
   LogLimiter limiter_;
   LogSink& log_;
 };
@@ -69,8 +76,10 @@ bool NeedsNoToken(std::string_view path) {
 }
 
 std::shared_ptr<grpc::AuthMetadataProcessor> MakeGuard(std::string token, std::string token_path,
-                                                       const Clock& clock, LogSink& log) {
-  return std::make_shared<Guard>(std::move(token), std::move(token_path), clock, log);
+                                                       bool token_for_all, const Clock& clock,
+                                                       LogSink& log) {
+  return std::make_shared<Guard>(std::move(token), std::move(token_path), token_for_all, clock,
+                                 log);
 }
 
 }  // namespace helo::rpc

@@ -14,8 +14,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "helo/admin/v1/admin.pb.h"
 #include "p2p/base/atomic_file.h"
 #include "p2p/base/text.h"
+#include "rpc/client/admin_client.h"
 #include "rpc/client/find_node.h"
 #include "rpc/client/quote.h"
 #include "rpc/tool/commands.h"
@@ -67,23 +69,36 @@ std::string RunningConfig(const Json& document) {
   return out;
 }
 
+// Where the node that was found keeps its files; empty: none runs there.
+absl::StatusOr<std::string> DataDirOfRunningNode(Session& session) {
+  const auto target = client::FindNode(session.globals().find, session.env().getenv);
+  if (!target.ok()) {
+    if (absl::IsUnavailable(target.status())) return "";  // none runs in that directory
+    return target.status();
+  }
+  if (target->file) return client::WriterExists(*target->file) ? target->data_dir : "";
+  const auto client = client::AdminClient::Connect(*target, session.globals().timeout);
+  if (!client.ok()) return "";
+  const auto node = (*client)->GetNode();
+  if (!node.ok()) return "";
+  return node->data_dir();
+}
+
 // What the node that was found runs with; nullopt: none runs there that says so.
 std::optional<Exit> OfRunningNode(Session& session) {
-  const auto target = client::FindNode(session.globals().find, session.env().getenv);
-  if (!target.ok() || !target->file || !client::ProcessExists(target->file->pid))
-    return std::nullopt;
-  const auto text =
-      ReadWholeFile(absl::StrCat(target->data_dir, "/", kConfigFileName), kMostConfig);
+  const absl::StatusOr<std::string> data_dir = DataDirOfRunningNode(session);
+  if (!data_dir.ok()) return session.Fail(data_dir.status());
+  if (data_dir->empty()) return std::nullopt;
+  const auto text = ReadWholeFile(absl::StrCat(*data_dir, "/", kConfigFileName), kMostConfig);
   if (!text.ok()) return std::nullopt;
   try {
     const Json document = Json::parse(*text);
     const std::string lines = RunningConfig(document);
     if (lines.empty()) return std::nullopt;
-    return session.Answer(
-        Exit::kOk,
-        absl::StrCat("# what the node of ", client::QuoteText(target->data_dir), " (pid ",
-                     target->file->pid, ") runs with, since its start\n", lines),
-        document);
+    return session.Answer(Exit::kOk,
+                          absl::StrCat("# what the node of ", client::QuoteText(*data_dir),
+                                       " runs with, since its start\n", lines),
+                          document);
   } catch (const Json::exception&) {  // not one that helod wrote
     return std::nullopt;
   }
@@ -94,6 +109,7 @@ std::optional<Exit> OfRunningNode(Session& session) {
 Exit Config(Session& session, const std::vector<std::string>& helod_arguments) {
   if (helod_arguments.empty()) {
     if (const std::optional<Exit> answered = OfRunningNode(session)) return *answered;
+    session.Note("helo: no running node could be asked: this is what helod would run with\n");
   }
   const std::string beside = absl::StrCat(session.env().own_directory, "/helod");
   const bool found_beside = access(beside.c_str(), X_OK) == 0;

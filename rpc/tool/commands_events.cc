@@ -72,12 +72,17 @@ Exit Watch(Session& session, const WatchOptions& options) {
     request.set_after_sequence(options.since->sequence);
   }
   uint64_t last = options.since ? options.since->sequence : 0;
+  // Events after those named by --since may still be to come when the watch says it is ready.
+  const auto begins_at = [&options](const pb::WatchResponse& message) -> uint64_t {
+    if (!options.since) return message.ready().newest_sequence();
+    return message.boot_id() == options.since->boot ? options.since->sequence : 0;
+  };
   uint64_t boot = node->boot_id();
   const absl::Status status =
       (*client)->Watch(request, options.how_long, [&](const pb::WatchResponse& message) {
         boot = message.boot_id();
         if (message.has_event()) last = message.event().sequence();
-        if (message.has_ready()) last = std::max(last, message.ready().newest_sequence());
+        if (message.has_ready()) last = begins_at(message);
         if (session.json()) {
           session.Print(Line(ToJson(message)));
         } else if (message.has_event()) {

@@ -121,7 +121,7 @@ TEST(ARefusedCall, NamesTheRemedyAndWhatBecameOfTheToken) {
   EXPECT_EQ(ExitOf(status), Exit::kNotAllowed);
   EXPECT_THAT(std::string(status.message()),
               AllOf(HasSubstr("a token is needed\\x1b"), HasSubstr("/x/admin.token"),
-                    HasSubstr("sudo -u"), HasSubstr("--token-file")));
+                    HasSubstr("--token-file")));
 }
 
 TEST(TheNodesOwnSentence, IsPassedOn) {

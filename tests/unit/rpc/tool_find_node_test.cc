@@ -126,7 +126,23 @@ TEST_F(FindingANode, RefusesAddressesThatNoNodeCanHave) {
   EXPECT_THAT(std::string(name.message()), HasSubstr("ssh -L"));
   const absl::Status zero = ParseAdminAddress("127.0.0.1:0").status();
   EXPECT_THAT(std::string(zero.message()), HasSubstr("--data-dir"));
-  for (const absl::Status& status : {no_port, name, zero}) EXPECT_EQ(ExitOf(status), Exit::kUsage);
+  // Another machine would be sent this one's token in clear.
+  const absl::Status elsewhere = ParseAdminAddress("203.0.113.5:22").status();
+  EXPECT_THAT(std::string(elsewhere.message()), HasSubstr("ssh -L"));
+  WriteFile(FileText("203.0.113.5:22"));
+  EXPECT_THAT(std::string(Find({dir_, {}, {}}).status().message()), HasSubstr("loopback"));
+  for (const absl::Status& status : {no_port, name, zero, elsewhere})
+    EXPECT_EQ(ExitOf(status), Exit::kUsage);
+}
+
+TEST(Processes, ThatBeganAfterTheFileWasWrittenDidNotWriteIt) {
+  NodeFile file;
+  file.pid = getpid();
+  EXPECT_TRUE(WriterExists(file));
+  file.written_s = time(nullptr);
+  EXPECT_TRUE(WriterExists(file));
+  file.written_s = 1'000'000'000;  // 2001: the number went to another process since
+  EXPECT_FALSE(WriterExists(file));
 }
 
 TEST(Processes, AreKnownToTheKernelOrGone) {

@@ -132,7 +132,7 @@ class TokenFiles : public ::testing::Test {
 };
 
 TEST_F(TokenFiles, HoldOneLine) {
-  const absl::StatusOr<Token> token = ReadToken(Write("0123abcd\n"));
+  const absl::StatusOr<Token> token = ReadToken(Write("0123abcd\n"), true);
   ASSERT_TRUE(token.ok()) << token.status();
   EXPECT_EQ(token->value, "0123abcd");
   EXPECT_EQ(token->owner, geteuid());
@@ -142,16 +142,26 @@ TEST_F(TokenFiles, ThatHoldNoTokenAreRefused) {
   for (const std::string& contents :
        {std::string(), std::string("\n"), std::string("two words"), std::string("a\nb"),
         std::string("caf\xc3\xa9"), std::string(5000, 'x')}) {
-    EXPECT_EQ(ReadToken(Write(contents)).status().code(), absl::StatusCode::kDataLoss) << contents;
+    EXPECT_EQ(ReadToken(Write(contents), true).status().code(), absl::StatusCode::kDataLoss)
+        << contents;
   }
-  EXPECT_EQ(ReadToken(dir_ + "/nothing").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(ReadToken(dir_).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ReadToken(dir_ + "/nothing", true).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReadToken(dir_, true).status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(TokenFiles, ThatAreLinksAreFollowedOnlyWhereTheCallerNamedThem) {
+  const std::string link = dir_ + "/link";
+  ASSERT_EQ(symlink(Write("0123abcd\n").c_str(), link.c_str()), 0);
+  EXPECT_EQ(ReadToken(link, true)->value, "0123abcd");
+  const absl::Status status = ReadToken(link, false).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("symbolic link"));
 }
 
 TEST_F(TokenFiles, ThatArePipesDoNotHang) {
   const std::string path = dir_ + "/pipe";
   ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
-  EXPECT_EQ(ReadToken(path).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ReadToken(path, true).status().code(), absl::StatusCode::kDataLoss);
 }
 
 }  // namespace
