@@ -83,6 +83,17 @@ class Start(kit.Case):
         self.assertRegex(node.helo("config").stdout, r"max-outbound = 5 +# file .*helod.conf:3")
 
 
+    def test_sighup_reopens_the_log(self):
+        log = self.scratch / "helod.log"
+        node = self.node("node", options=["--log-file", log]).start()
+        log.rename(self.scratch / "helod.log.1")
+        node.signal(signal.SIGHUP)
+        kit.eventually("the log is there again", log.exists)
+        node.helo("log-level", "debug")
+        kit.eventually("it is written to", lambda: "log level" in log.read_text(), detail=log.read_text)
+        node.stop()
+
+
 class Stop(kit.Case):
     def test_peers_are_told_and_the_process_is_gone_within_five_seconds(self):
         acceptor = self.node("acceptor").start()
@@ -96,11 +107,13 @@ class Stop(kit.Case):
         node = self.node("node").start()
         node.signal(signal.SIGINT)
         self.assertEqual(0, node.process.wait(timeout=5))
+        node.check_clean_stop()
 
     def test_the_tool_can_ask_for_it(self):
         node = self.node("node").start()
         node.helo("shutdown")
         self.assertEqual(0, node.process.wait(timeout=5))
+        node.check_clean_stop()
 
     @AS_ROOT
     def test_nothing_in_flight_holds_it_up(self):
