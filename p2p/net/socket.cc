@@ -88,7 +88,7 @@ std::optional<Endpoint> Socket::Remote() const {
   return Endpoint::FromSockaddr(address);
 }
 
-ConnectStart StartConnect(const Endpoint& remote, FdTicket ticket) {
+ConnectStart StartConnect(const Endpoint& remote, FdTicket ticket, bool keep_icmp) {
   ConnectStart start;
   const int family = remote.ip.is_v4() ? AF_INET : AF_INET6;
   UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -99,6 +99,7 @@ ConnectStart StartConnect(const Endpoint& remote, FdTicket ticket) {
   }
   Socket socket(std::move(fd), std::move(ticket));
   socket.SetNoDelay();
+  if (keep_icmp) socket.KeepIcmp(remote.ip.is_v4());
   sockaddr_storage address{};
   const socklen_t size = remote.ToSockaddr(address);
   // Interrupted by a signal, the attempt goes on by itself (man 2 connect).

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 
 #include "p2p/base/bytes.h"
@@ -77,6 +78,7 @@ class Socket {
   IoResult Send(ByteView bytes);          // MSG_NOSIGNAL; may be partial
   int ShutdownWrite();                    // 0 or errno
   void SetNoDelay();
+  void KeepIcmp(bool v4);                 // before connect, for TakeIcmp()
   void ResetOnClose();                    // SO_LINGER 0: close sends RST, no TIME_WAIT
   int PendingError() const;               // SO_ERROR, clears it
   std::optional<Endpoint> Local() const;  // nullopt if the peer is gone already
@@ -94,7 +96,23 @@ struct ConnectStart {
   int error = 0;
   bool failed_at_socket = false;  // no descriptor (EMFILE and kin): ours, not the remote's
 };
-ConnectStart StartConnect(const Endpoint& remote, FdTicket ticket);
+// `keep_icmp`: what routers and firewalls say is kept for TakeIcmp(), for an attempt that is made
+// to be explained. Not for a connection that is to last: such news would then end it.
+ConnectStart StartConnect(const Endpoint& remote, FdTicket ticket, bool keep_icmp = false);
+
+// An ICMP error that came for a connection attempt, which errno tells a part of: a firewall's
+// "administratively prohibited" and a missing route are one EHOSTUNREACH.
+struct IcmpError {
+  IpAddress from;  // the router, firewall or host that sent it
+  bool v6 = false;
+  uint8_t type = 0, code = 0;
+  int error = 0;           // the errno that the kernel makes of it
+  bool forbidden() const;  // by a rule of somebody's: what firewalls answer when told to reject
+};
+// "ICMP type 3 code 13, communication administratively prohibited"
+std::string Describe(const IcmpError& icmp);
+// The first that waits; nullopt if none does. man 7 ip, IP_RECVERR.
+std::optional<IcmpError> TakeIcmp(Socket& socket);
 
 // errno of connect, recv or send as a reason of WIRE 9: REFUSED, CONNECT_TIMEOUT, UNREACHABLE,
 // FILTERED, RESET, NO_LOCAL_ADDRESS, NO_FD; RESET for what is left once connected, UNREACHABLE

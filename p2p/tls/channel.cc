@@ -199,6 +199,8 @@ bool Channel::HasBufferedInput() const {
   return impl_->link.InputLeft() && !impl_->link.starved;
 }
 
+bool Channel::certificate_requested() const { return impl_->link.certificate_requested; }
+
 Channel::PostHandshake Channel::TakePostHandshake() {
   return std::exchange(impl_->link.post, PostHandshake{});
 }

@@ -87,6 +87,9 @@ class Channel {
   bool HasBufferedInput() const;
 
   const NodeId& remote_id() const { return remote_id_; }  // from kUp on
+  // A dialer's: the acceptor asked for our certificate. One of helo/1 always does, since it could
+  // not know who dials it otherwise.
+  bool certificate_requested() const;
 
   // NOT_TLS, WRONG_ALPN, NO_CERTIFICATE, BAD_CERTIFICATE, TLS_ALERT, GATE_NOT_WELCOME,
   // GATE_NO_ROOM, TLS_MISUSE; INTERNAL when there was no memory for the connection.

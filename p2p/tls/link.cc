@@ -167,6 +167,7 @@ void Link::OnMessage(bool sent, int content_type, ByteView message) {
   }
   if (type == SSL3_MT_CLIENT_HELLO || type == SSL3_MT_SERVER_HELLO) hello_seen = true;
   if (type == SSL3_MT_ENCRYPTED_EXTENSIONS) JudgeExtensions(message.subspan(4));
+  if (type == SSL3_MT_CERTIFICATE_REQUEST) certificate_requested = true;
   if (type == SSL3_MT_CERTIFICATE) JudgeCertificate(message.subspan(4));
 }
 

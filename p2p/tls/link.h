@@ -52,6 +52,7 @@ class Link {
   bool hello_seen = false;  // the remote's ClientHello, ServerHello or HelloRetryRequest
   bool not_tls = false;     // its first bytes are no TLS record
   bool hello_too_long = false;
+  bool certificate_requested = false;  // by an acceptor, of us
   bool wrong_alpn = false;
   bool starved = true;  // nothing to hand over until more is fed
   Certificate certificate = Certificate::kNone;

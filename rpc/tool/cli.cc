@@ -51,6 +51,7 @@ struct Values {
   DropOptions drop;
   HistoryOptions history;
   WatchOptions watch;
+  ProbeOptions probe;
 };
 
 [[noreturn]] void Reject(const std::string& option, const absl::Status& status) {
@@ -230,7 +231,32 @@ void AddEventCommands(CLI::App& app, Values& values) {
       watch, "--for", [&values](Duration d) { values.watch.how_long = d; }, "end after this time");
 }
 
+void AddProbe(CLI::App& app, Values& values) {
+  CLI::App& probe = Add(
+      app, values, "probe", "would the node at this address take one of ours, and if not, why",
+      "  helo probe 10.0.0.7:4356\n  helo probe helo://ID@node1.example.org:4356 --network main\n"
+      "  helo probe 10.0.0.7:4356 --key /var/lib/helo --json | jq -r .finding",
+      [&values](Session& s) { return ProbePeer(s, values.probe); });
+  ProbeOptions& to = values.probe;
+  probe.add_option("address", to.address, "[helo://][ID@]HOST:PORT")
+      ->required()
+      ->type_name("ADDRESS");
+  probe
+      .add_option("--network", to.network,
+                  "the network to ask for; else HELO_NETWORK, else helo-dev")
+      ->type_name("NAME");
+  probe.add_option("--genesis", to.genesis, "the genesis value; else HELO_GENESIS, else none")
+      ->type_name("HEX");
+  probe
+      .add_option("--key", to.key,
+                  "probe as this node: a key file or a data directory; default: a fresh key")
+      ->type_name("PATH");
+  probe.add_option("--offer", to.offers, "a capability to offer, as echo/1:2; repeatable")
+      ->type_name("NAME/VERSION:MESSAGES");
+}
+
 void AddLocalCommands(CLI::App& app, Values& values) {
+  AddProbe(app, values);
   CLI::App& config =
       Add(app, values, "config",
           "what the node runs with, or helod would, and where each value comes from",

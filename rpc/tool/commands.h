@@ -65,6 +65,15 @@ Exit KeyGen(Session& session, const std::string& path);
 Exit ShowId(Session& session, const std::string& path);
 Exit Explain(Session& session, const std::string& topic);
 Exit Version(Session& session);
+// Exit 6 if the node there refuses, 7 if it does not answer in time, 1 for what else stops it.
+struct ProbeOptions {
+  std::string address;
+  std::optional<std::string> network;  // else HELO_NETWORK, else helod's default
+  std::optional<std::string> genesis;  // hex; else HELO_GENESIS, else none
+  std::string key;                     // a key file or data directory; empty: a fresh key
+  std::vector<std::string> offers;     // "echo/1:2"
+};
+Exit ProbePeer(Session& session, const ProbeOptions& options);
 // Of a running node what it runs with. Without one, or with arguments for helod, it becomes
 // `helod --print-config`, and returns only if that fails.
 Exit Config(Session& session, const std::vector<std::string>& helod_arguments);
