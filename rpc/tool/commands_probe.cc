@@ -109,6 +109,12 @@ std::string OffersOf(const wire::Hello& hello) {
   });
 }
 
+// A remote's words are quoted; this node's own sentences hold what they quote already.
+std::string CloseText(const ProbeReport& report) {
+  return report.close.decider == Decider::kThem ? QuoteRemote(report.close.text)
+                                                : report.close.text;
+}
+
 std::string StepText(const ProbeStep& step, const ProbeReport& report) {
   if (step.stage == Stage::kConnect && step.remote) {
     return absl::StrCat(step.remote->ToString(),
@@ -125,7 +131,7 @@ std::string StepText(const ProbeStep& step, const ProbeReport& report) {
   if (step.stage == Stage::kVerdict && step.ok) return "ACCEPT";
   if (!step.ok && step.text.empty()) {
     return absl::StrCat(CodeToString(static_cast<uint32_t>(report.close.reason)),
-                        report.close.text.empty() ? "" : ": ", QuoteRemote(report.close.text));
+                        report.close.text.empty() ? "" : ": ", CloseText(report));
   }
   return step.text;
 }
@@ -249,7 +255,7 @@ Json ProbeToJson(const ProbeRequest& request, const ProbeReport& report, const P
              {"label", CodeToString(static_cast<uint32_t>(report.close.reason))},
              {"decider", std::string(ToString(report.close.decider))},
              {"stage", std::string(ToString(report.close.stage))},
-             {"text", QuoteRemote(report.close.text)},
+             {"text", CloseText(report)},
              {"retry_after_s", report.close.retry_after_s},
              {"wire_code", report.close.wire_code}};
   }

@@ -158,14 +158,14 @@ absl::Status Prober::Prepare() {
 }
 
 ProbeReport Prober::Run() {
-  stage_began_ = Now();
-  end_ = stage_began_ + request_.total;
+  end_ = Now() + request_.total;
   if (absl::Status status = Prepare(); !status.ok()) {
     Fail(absl::IsResourceExhausted(status) ? Reason::kNoFd : Reason::kInternal, Decider::kUs,
          std::string(status.message()));
     return std::move(report_);
   }
   Arm(end_);
+  stage_began_ = Now();
   resolver_->Resolve(request_.address.host, [this](absl::StatusOr<std::vector<IpAddress>> found) {
     Resolved(std::move(found));
   });

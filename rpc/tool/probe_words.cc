@@ -238,7 +238,7 @@ ProbeWords TlsRefused(const Facts& f, const ReasonInfo& info) {
   if (r.close.reason == Reason::kTlsAlert) {
     words.sentence = absl::StrCat("TLS was not agreed on: ", r.close.text, ".");
     words.cause = r.alert == kProtocolVersionAlert
-                      ? "A TLS server of before 1.3, so not a node."
+                      ? "A TLS server of before 1.3, or one that has no certificate: not a node."
                       : "A TLS server that is not a node: one without an Ed25519 certificate (web "
                         "servers have "
                         "RSA or ECDSA ones), without any, or with other ciphers.";
