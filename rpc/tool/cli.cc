@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 #include <optional>
 #include <utility>
 
 #include <CLI/CLI.hpp>
 
 #include "rpc/tool/commands.h"
+#include "rpc/tool/topics.h"
 #include "rpc/tool/units.h"
 
 namespace helo::tool {
@@ -274,26 +274,14 @@ void AddLocalCommands(CLI::App& app, Values& values) {
                      [&values](Session& s) { return ShowId(s, values.text); });
   id.add_option("path", values.text, "a key file or a data directory; without it, the running node")
       ->type_name("PATH");
-  CLI::App& explain = Add(app, values, "explain", "what a reason code means and what to do",
-                          "  helo explain list\n  helo explain FULL\n  helo explain 14",
-                          [&values](Session& s) { return Explain(s, values.text); });
-  explain.add_option("topic", values.text, "a code, a label, or list")
-      ->type_name("CODE|LABEL|list");
+  CLI::App& explain =
+      Add(app, values, "explain", "what a reason code or a topic is, and the command that shows it",
+          "  helo explain              lists topics and codes\n  helo explain FULL\n"
+          "  helo explain 14\n  helo explain backlog\n  helo explain TIME_WAIT",
+          [&values](Session& s) { return Explain(s, values.text); });
+  explain.add_option("topic", values.text, "a topic, a code or a label; without it, all of them")
+      ->type_name("TOPIC|CODE|LABEL");
   Add(app, values, "version", "the version of this tool", "  helo version", Version);
-}
-
-// How many letters to change, add or take away.
-size_t Distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t k = 1; k <= b.size(); ++k) {
-      const size_t changed = diagonal + (a[i - 1] == b[k - 1] ? 0 : 1);
-      diagonal = std::exchange(row[k], std::min({row[k] + 1, row[k - 1] + 1, changed}));
-    }
-  }
-  return row.back();
 }
 
 std::string WithoutCommand(const CLI::App& app) {
@@ -302,7 +290,7 @@ std::string WithoutCommand(const CLI::App& app) {
   std::string nearest;
   size_t least = 3;  // farther than two letters is another word
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const size_t distance = Distance(left.front(), command->get_name());
+    const size_t distance = WordDistance(left.front(), command->get_name());
     if (distance >= least) continue;
     least = distance;
     nearest = command->get_name();

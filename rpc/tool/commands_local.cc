@@ -1,5 +1,4 @@
-// What needs no node: keygen, id, explain, version, config.
-#include <absl/strings/numbers.h>
+// What needs no node: keygen, id, version, config.
 #include <absl/strings/str_cat.h>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -12,7 +11,6 @@
 
 #include "helo/admin/v1/admin.pb.h"
 #include "p2p/base/atomic_file.h"
-#include "p2p/base/reasons.h"
 #include "p2p/base/text.h"
 #include "p2p/tls/node_key.h"
 #include "rpc/tool/commands.h"
@@ -71,45 +69,6 @@ Exit ShowRunningId(Session& session) {
                         Json{{"id", node->id()}, {"from", (*client)->target().admin.ToString()}});
 }
 
-Json ReasonToJson(const ReasonInfo& info) {
-  return Json{{"code", static_cast<uint32_t>(info.reason)},
-              {"label", std::string(info.label)},
-              {"fault", std::string(FaultLabel(info.fault))},
-              {"retryable", info.retryable},
-              {"sentence", std::string(info.sentence)},
-              {"cause", std::string(info.cause)},
-              {"remedy", std::string(info.remedy)}};
-}
-
-std::string ExplainOne(const ReasonInfo& info, const Style& style) {
-  const auto code = static_cast<uint32_t>(info.reason);
-  std::string out = absl::StrCat(
-      style.Paint(info.label, Colour::kBold), ", code ", code,
-      code < 100 ? ", sent between nodes\n" : ", this node's own finding, never sent\n");
-  absl::StrAppend(&out, Wrap(info.sentence, style.width, "  "));
-  absl::StrAppend(&out, "likely cause\n", Wrap(info.cause, style.width, "  "));
-  absl::StrAppend(&out, "what to do\n", Wrap(info.remedy, style.width, "  "));
-  absl::StrAppend(&out, "whose fault\n  ", ToAbsl(FaultLabel(info.fault)), "\n");
-  absl::StrAppend(&out, "trying again\n  ",
-                  info.retryable ? "makes sense, and the node does so by itself\n"
-                                 : "is useless unless something is changed\n");
-  return out;
-}
-
-Exit ExplainAll(Session& session) {
-  Table table({{"CODE", true}, {"LABEL"}, {"FAULT", false, 0, 1}, {"MEANING", false, 24}});
-  Json list = Json::array();
-  for (const ReasonInfo* info = begin_reasons(); info != end_reasons(); ++info) {
-    table.AddRow({absl::StrCat(static_cast<uint32_t>(info->reason)), std::string(info->label),
-                  std::string(FaultLabel(info->fault)), std::string(info->sentence)});
-    list.push_back(ReasonToJson(*info));
-  }
-  return session.Answer(Exit::kOk,
-                        absl::StrCat(table.Render(session.env().style),
-                                     "helo explain LABEL tells cause and remedy\n"),
-                        Json{{"reasons", std::move(list)}});
-}
-
 }  // namespace
 
 Exit KeyGen(Session& session, const std::string& path) {
@@ -147,17 +106,6 @@ Exit ShowId(Session& session, const std::string& path) {
     if (access(key.c_str(), R_OK) == 0) return ShowKeyId(session, key);
   }
   return ShowRunningId(session);
-}
-
-Exit Explain(Session& session, const std::string& topic) {
-  if (topic.empty() || topic == "list") return ExplainAll(session);
-  uint32_t code = 0;
-  const ReasonInfo* info = absl::SimpleAtoi(topic, &code) ? FindReason(code) : FindReason(topic);
-  if (info == nullptr) {
-    return session.Fail(absl::NotFoundError(absl::StrCat(
-        "no reason is called '", QuoteRemote(topic), "'. helo explain list shows all")));
-  }
-  return session.Answer(Exit::kOk, ExplainOne(*info, session.env().style), ReasonToJson(*info));
 }
 
 Exit Version(Session& session) {
