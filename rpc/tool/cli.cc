@@ -255,8 +255,21 @@ void AddProbe(CLI::App& app, Values& values) {
       ->type_name("NAME/VERSION:MESSAGES");
 }
 
+void AddDoctor(CLI::App& app, Values& values) {
+  CLI::App& doctor =
+      Add(app, values, "doctor", "is this machine fit for a node: fd limits, ports, queues, clock",
+          "  helo doctor\n  helo doctor --data-dir /var/lib/helo\n"
+          "  helo doctor --listen :443 --json | jq '.findings[] | select(.level != \"ok\")'",
+          [&values](Session& s) { return Doctor(s, values.rest); });
+  doctor
+      .add_option("--listen", values.rest,
+                  "an address to try, as helod takes it; repeatable; default 0.0.0.0:4356")
+      ->type_name("ADDRESS");
+}
+
 void AddLocalCommands(CLI::App& app, Values& values) {
   AddProbe(app, values);
+  AddDoctor(app, values);
   CLI::App& config =
       Add(app, values, "config",
           "what the node runs with, or helod would, and where each value comes from",

@@ -65,6 +65,9 @@ Exit KeyGen(Session& session, const std::string& path);
 Exit ShowId(Session& session, const std::string& path);
 Exit Explain(Session& session, const std::string& topic);
 Exit Version(Session& session);
+// Looks at the node too if one runs. Exit 1 if there is a problem. `listen`: addresses to try;
+// empty: helod's default, unless a node runs.
+Exit Doctor(Session& session, const std::vector<std::string>& listen);
 // Exit 6 if the node there refuses, 7 if it does not answer in time, 1 for what else stops it.
 struct ProbeOptions {
   std::string address;

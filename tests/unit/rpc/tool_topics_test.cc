@@ -55,10 +55,11 @@ TEST(Topics, EveryCommandOfHeloThatIsNamedExistsWithItsOptions) {
       ++named;
       const ToolRun help = RunHelo({words.at(1), "--help"});
       ASSERT_EQ(help.exit, kOk) << one.command << ": " << help.err;
-      EXPECT_THAT(help.out, HasSubstr("helo " + words[1])) << one.command;
+      EXPECT_NE(help.out.find("Usage: helo " + words[1]), std::string::npos) << one.command;
       const std::string all = help.out + RunHelo({"--help"}).out;
       for (const std::string& word : words) {
-        if (word.rfind("--", 0) == 0) EXPECT_THAT(all, HasSubstr(word)) << one.command;
+        if (word.rfind("--", 0) != 0) continue;
+        EXPECT_NE(all.find(word), std::string::npos) << one.command;
       }
     }
   }
