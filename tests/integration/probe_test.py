@@ -107,6 +107,13 @@ class Nodes(ProbeCase):
         self.assertIn("would be accepted", done.stdout)
         self.assertIn(node.id, done.stdout)
 
+    @unittest.skipUnless(kit.have_ipv6(), "this machine has no IPv6")
+    def test_over_ipv6(self):
+        node = self.node(listen=["[::1]:0"]).start()
+        found = self.finds("accepted", OK, node.address())
+        self.assertTrue(found["peer"]["observed"].startswith("[::1]:"), found)
+        self.finds("closed-port", FAILED, "[::1]:1")
+
     def test_another_key_than_the_one_asked_for(self):
         node = self.node().start()
         found = self.finds("wrong-id", FAILED, f"helo://{'11' * 32}@{node.address()}")

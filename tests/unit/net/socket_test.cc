@@ -204,5 +204,38 @@ TEST(ReasonFromErrnoTest, TellsBeforeAndAfterTheConnectionStoodApart) {
   }
 }
 
+// That ICMP arrives here needs a firewall that sends it: tests/integration/probe_test.py.
+TEST_F(SocketTest, ARefusalByResetLeavesNoIcmp) {
+  ConnectStart start = StartConnect(at_, Ticket(pool_), /*keep_icmp=*/true);
+  ASSERT_EQ(start.error, 0);
+  EXPECT_TRUE(WaitFor(start.socket, POLLOUT));
+  EXPECT_FALSE(TakeIcmp(start.socket).has_value());
+  listener_.Close();
+  start = StartConnect(at_, Ticket(pool_), /*keep_icmp=*/true);
+  if (start.error == 0) {
+    EXPECT_TRUE(WaitFor(start.socket, POLLOUT));
+    EXPECT_FALSE(TakeIcmp(start.socket).has_value());
+    EXPECT_EQ(start.socket.PendingError(), ECONNREFUSED);
+  } else {
+    EXPECT_EQ(start.error, ECONNREFUSED);
+  }
+}
+
+TEST(IcmpErrorTest, WhatARuleSendsIsToldFromWhatIsMerelyMissing) {
+  const auto icmp = [](bool v6, uint8_t type, uint8_t code) {
+    return IcmpError{IpAddress(), v6, type, code, 0};
+  };
+  for (const uint8_t code : {2, 3, 9, 10, 13}) EXPECT_TRUE(icmp(false, 3, code).forbidden());
+  for (const uint8_t code : {0, 1, 5, 11}) EXPECT_FALSE(icmp(false, 3, code).forbidden());
+  for (const uint8_t code : {1, 4, 5, 6}) EXPECT_TRUE(icmp(true, 1, code).forbidden());
+  for (const uint8_t code : {0, 3}) EXPECT_FALSE(icmp(true, 1, code).forbidden());
+  EXPECT_FALSE(icmp(false, 11, 0).forbidden());
+  EXPECT_EQ(Describe(icmp(false, 3, 13)),
+            "ICMP type 3 code 13, communication administratively prohibited");
+  EXPECT_EQ(Describe(icmp(true, 1, 4)), "ICMPv6 type 1 code 4, port unreachable");
+  EXPECT_EQ(Describe(icmp(false, 11, 0)), "ICMP type 11 code 0, hop limit exceeded");
+  EXPECT_EQ(Describe(icmp(false, 3, 200)), "ICMP type 3 code 200, an ICMP error");
+}
+
 }  // namespace
 }  // namespace helo::net

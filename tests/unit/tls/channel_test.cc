@@ -29,6 +29,8 @@ void ExpectUp(const Pair& pair) {
   EXPECT_EQ(pair.acceptor->state(), State::kUp) << pair.acceptor->failure().detail;
   EXPECT_EQ(pair.dialer->remote_id(), pair.acceptor_key.id());
   EXPECT_EQ(pair.acceptor->remote_id(), pair.dialer_key.id());
+  EXPECT_TRUE(pair.dialer->certificate_requested());
+  EXPECT_FALSE(pair.acceptor->certificate_requested());  // nobody asks an acceptor for its own
 }
 
 TEST(Channel, BothEndsProveTheirKeysToEachOther) {
