@@ -471,6 +471,33 @@ class Networks(ProbeCase):
         found = self.finds("no-answer", TIMED_OUT, f"{self.THERE}:4356", "--timeout", "2s")
         self.assertEqual("silent", found["seen"]["ping"])
 
+    def with_files(self, **files):
+        """The prefix of a command that sees these texts as /etc/NAME."""
+        mounts = []
+        for name, text in files.items():
+            path = self.scratch / name
+            path.write_text(text)
+            target = f"/etc/{name.replace('_', '.')}"
+            mounts.append(f"mount --bind {path} {os.path.realpath(target)}")
+        return ("unshare", "-m", "sh", "-ec", "\n".join([*mounts, 'exec "$@"']), "sh")
+
+    def test_a_name_server_that_does_not_answer(self):
+        self.rule(self.there, "input", "udp dport 53 drop")
+        self.prefix = (*self.prefix, *self.with_files(resolv_conf=f"nameserver {self.THERE}\n"))
+        found = self.finds("name-server-silent", TIMED_OUT, "node1.example.org:4356", "--timeout", "1s")
+        self.assertEqual(("RESOLVE", "resolve"), (found["close"]["label"], found["close"]["stage"]))
+
+    def test_a_name_with_two_addresses_of_which_one_answers(self):
+        self.prefix = (*self.prefix, *self.with_files(hosts="127.0.0.2 two\n127.0.0.3 two\n"))
+        tries = []
+        for port, address in ((4356, "127.0.0.2"), (4357, "127.0.0.3")):
+            self.node(address, listen=[f"{address}:{port}"], wrapper=["ip", "netns", "exec", self.here]).start()
+            found = self.finds("accepted", OK, f"two:{port}")
+            connects = [step["ok"] for step in found["steps"] if step["stage"] == "connect"]
+            self.assertTrue(connects[-1] and not any(connects[:-1]), found)
+            tries.append(len(connects))
+        self.assertEqual([1, 2], sorted(tries))  # whatever the order: once the dead one came first
+
     def test_a_full_backlog_of_another_machine(self):
         listener = self.listener(0)
         self.fill_there(listener)
