@@ -24,6 +24,7 @@ struct Row {  // of /proc/net/tcp or tcp6
   Endpoint local, remote;
   bool v6 = false;
   unsigned state = 0;
+  unsigned waiting = 0;  // of a listener: its accept queue
   unsigned uid = 0;
   unsigned long inode = 0;
 };
@@ -53,9 +54,9 @@ std::vector<Row> ReadTable(const char* path, bool v6) {
     unsigned local_port = 0, remote_port = 0;
     Row row;
     if (std::sscanf(line.c_str(),
-                    " %*u: %32[0-9A-Fa-f]:%x %32[0-9A-Fa-f]:%x %x %*x:%*x %*x:%*x %*x %u %*u %lu",
-                    local.data(), &local_port, remote.data(), &remote_port, &row.state, &row.uid,
-                    &row.inode) != 7) {
+                    " %*u: %32[0-9A-Fa-f]:%x %32[0-9A-Fa-f]:%x %x %*x:%x %*x:%*x %*x %u %*u %lu",
+                    local.data(), &local_port, remote.data(), &remote_port, &row.state,
+                    &row.waiting, &row.uid, &row.inode) != 8) {
       continue;
     }
     const std::optional<IpAddress> from = ParseHexAddress(local.data());
@@ -166,6 +167,7 @@ std::optional<PortOwner> FindPortOwner(const Endpoint& wanted, bool v6, bool dua
                                                : PortOwner::Kind::kOutgoing;
   owner.local = best->local;
   owner.remote = best->remote;
+  if (owner.kind == PortOwner::Kind::kListener) owner.waiting = best->waiting;
   owner.uid = best->uid;
   owner.user = UserName(best->uid);
   if (best->inode != 0) FindProcess(best->inode, owner);

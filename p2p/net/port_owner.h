@@ -20,10 +20,11 @@ struct PortOwner {
   };
   Kind kind = Kind::kListener;
   Endpoint local;
-  Endpoint remote;    // not with kListener
-  bool ours = false;  // a descriptor of this process
-  int fd = -1;        // its number, if ours
-  int pid = 0;        // 0: not visible to us
+  Endpoint remote;       // not with kListener
+  uint32_t waiting = 0;  // with kListener: connections that wait to be accepted
+  bool ours = false;     // a descriptor of this process
+  int fd = -1;           // its number, if ours
+  int pid = 0;           // 0: not visible to us
   std::string command;
   uint32_t uid = 0;
   std::string user;  // empty if the uid has no name

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
-#include <utility>
 
 #include "p2p/base/text.h"
 #include "p2p/net/port_owner.h"
@@ -128,6 +127,26 @@ ProbeWords LocalRefusal(const Facts& f) {
   }
 }
 
+// Nothing answered though somebody of this machine listens there.
+ProbeWords LocalSilence(const Facts& f, const net::PortOwner& owner) {
+  const std::string sentence =
+      absl::StrCat("Nothing answered at ", f.to, ", though ", net::Describe(owner),
+                   " listens there, on this machine.");
+  if (owner.waiting == 0) {
+    return {"dropped-here", sentence,
+            "Its accept queue is empty, so a packet filter of this machine drops the packets.",
+            "See the rules here: nft list ruleset (or iptables -S)."};
+  }
+  return {"full-backlog", sentence,
+          absl::StrCat("Its accept queue is full, ", owner.waiting,
+                       owner.waiting == 1 ? " connection waits" : " connections wait",
+                       ": it does not accept, and Linux drops what comes then, so that the caller "
+                       "tries again."),
+          absl::StrCat(ListCommand(f),
+                       " shows Recv-Q above Send-Q then. See why the process does "
+                       "not accept (out of fds? stopped?): helo explain backlog.")};
+}
+
 ProbeWords ConnectTimeout(const Facts& f) {
   const ProbeReport& r = f.report;
   const std::string silence = absl::StrCat("Nothing answered at ", f.to, ".");
@@ -145,15 +164,7 @@ ProbeWords ConnectTimeout(const Facts& f) {
         absl::StrCat("ip neigh show ", f.host, " says INCOMPLETE or FAILED; check the address.")};
   }
   if (const std::optional<net::PortOwner> owner = LocalListener(f, false)) {
-    return {
-        "full-backlog",
-        absl::StrCat("Nothing answered at ", f.to, ", though ", net::Describe(*owner),
-                     " listens there, on this machine."),
-        "Its accept queue is full: it does not accept, and Linux drops what comes then, so that "
-        "the caller tries again.",
-        absl::StrCat(ListCommand(f),
-                     " shows Recv-Q above Send-Q then. See why the process does "
-                     "not accept (out of fds? stopped?): helo explain backlog.")};
+    return LocalSilence(f, *owner);
   }
   if (r.ping.kind == PingResult::Kind::kAnswered) {
     return {"port-silent",
@@ -283,7 +294,7 @@ ProbeWords Broken(const Facts& f) {
                        ListCommand(f), ".")};
 }
 
-// Refusals that came over the wire, and what else has its words in reasons.def.
+// Refusals over the wire, and what else has its words in reasons.def.
 ProbeWords FromTable(const Facts& f, const ReasonInfo& info) {
   const ProbeReport& r = f.report;
   ProbeWords words{absl::AsciiStrToLower(absl::StrReplaceAll(ToAbsl(info.label), {{"_", "-"}})),

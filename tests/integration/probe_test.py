@@ -205,6 +205,7 @@ class Fakes(ProbeCase):
             fill(listener.getsockname(), stack)
             found = self.finds("full-backlog", TIMED_OUT, address_of(listener), "--timeout", "1500ms")
         self.assertIn(str(os.getpid()), found["sentence"])
+        self.assertIn("1 connection waits", found["cause"])
         self.assertEqual("CONNECT_TIMEOUT", found["close"]["label"])
 
     def test_a_listener_that_never_answers(self):
@@ -450,6 +451,14 @@ class Networks(ProbeCase):
         self.rule(self.here, "output", f"ip daddr {self.THERE} drop")
         found = self.finds("dropped-here", TIMED_OUT, f"{self.THERE}:4356", "--timeout", "2s")
         self.assertEqual("forbidden", found["seen"]["ping"])
+
+    def test_a_listener_of_this_machine_behind_a_rule_is_not_taken_for_a_full_one(self):
+        def make():
+            return socket.create_server((self.HERE, 4356))
+        self.addCleanup(self.inside(self.here, make).close)
+        self.rule(self.here, "input", "tcp dport 4356 drop")
+        found = self.finds("dropped-here", TIMED_OUT, f"{self.HERE}:4356", "--timeout", "1500ms")
+        self.assertIn(str(os.getpid()), found["sentence"])
 
     def test_routes_of_this_machine(self):
         for last, kind, finding, errno_name in ((1, "blackhole", "blackhole-here", "EINVAL"),
