@@ -13,6 +13,8 @@
 #include <mutex>
 #include <utility>
 
+#include "p2p/net/fd_table.h"
+
 namespace helo::net {
 
 FileStamp StampOf(const std::string& path) {
@@ -112,6 +114,12 @@ void AresChannel::Settle() {
     timer_.Cancel();
   }
   if (idle()) owner_.OnIdle(this);
+}
+
+void AresChannel::AddOwnFds(std::vector<OwnFd>& out) const {
+  for (const auto& [fd, connection] : connections_) {
+    out.push_back({fd, SocketCookie(fd), "asks a name server", connection->ticket.pool()->kind()});
+  }
 }
 
 AresChannel::Connection* AresChannel::Find(int fd) {

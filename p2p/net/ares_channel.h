@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "p2p/base/fd_ticket.h"
 #include "p2p/net/event_loop.h"
@@ -58,6 +59,7 @@ class AresChannel {
   void Unwant() { --wanted_; }
 
   bool idle() const { return pending_ == 0; }
+  void AddOwnFds(std::vector<OwnFd>& out) const;
   const FileStamp& stamp() const { return stamp_; }
   const std::string& servers() const { return servers_; }
   // 0; or why the last socket could not be made: an errno, or kNoTicket.

@@ -67,6 +67,21 @@ absl::StatusOr<std::unique_ptr<EventLoop>> EventLoop::Create(std::string name, c
   return loop;
 }
 
+std::vector<OwnFd> EventLoop::OwnFds() const {
+  const Impl& impl = *impl_;
+  const std::pair<const Impl::Descriptor*, const char*> members[] = {
+      {&impl.top, "epoll of both lanes"},
+      {&impl.sessions, "epoll of sessions"},
+      {&impl.handshakes, "epoll of handshakes"},
+      {&impl.wake, "wakes it"},
+  };
+  std::vector<OwnFd> fds;
+  for (const auto& [member, what] : members) {
+    fds.push_back({member->Get(), 0, absl::StrCat("loop ", name_, ": ", what), PoolKind::kFiles});
+  }
+  return fds;
+}
+
 void EventLoop::Impl::Wake() {
   if (!asleep.exchange(false)) return;
   const uint64_t one = 1;

@@ -23,11 +23,13 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "p2p/base/clock.h"
 #include "p2p/base/endpoint.h"
 #include "p2p/base/fd_ticket.h"
 #include "p2p/base/log.h"
+#include "p2p/net/own_fd.h"
 #include "p2p/net/socket.h"
 
 namespace helo::net {
@@ -121,6 +123,8 @@ class EventLoop {
     uint64_t fairness_groups = 0;    // source networks remembered, now
   };
   Stats stats() const;
+  // Its own kDescriptors, the same from Create to the end; any thread.
+  std::vector<OwnFd> OwnFds() const;
 
  protected:
   EventLoop(std::string name, const Clock& clock, LogSink& log);

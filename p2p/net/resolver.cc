@@ -44,6 +44,11 @@ class AresResolver : public Resolver, public AresOwner {
   absl::Status Renew();  // a new current channel
   uint64_t Resolve(const std::string& host, Callback done) override;
   void Cancel(uint64_t query) override;
+  std::vector<OwnFd> OwnFds() const override {
+    std::vector<OwnFd> fds;
+    for (const auto& channel : channels_) channel->AddOwnFds(fds);
+    return fds;
+  }
 
  private:
   struct Query {

@@ -25,6 +25,8 @@ class Resolver {
   // host: NotFound, DeadlineExceeded, Unavailable, ResourceExhausted.
   virtual uint64_t Resolve(const std::string& host, Callback done) = 0;
   virtual void Cancel(uint64_t query) = 0;
+  // The sockets that it holds now. Thread: the owner loop's.
+  virtual std::vector<OwnFd> OwnFds() const { return {}; }
 };
 
 // c-ares on `loop`; its sockets take tickets from `files`. /etc/hosts and resolv.conf are honoured,

@@ -67,6 +67,7 @@ class Socket {
   explicit operator bool() const { return static_cast<bool>(fd_); }
   int FdDoNotKeep() const { return fd_.FdDoNotKeep(); }
   FdTicket& ticket() { return ticket_; }
+  const FdTicket& ticket() const { return ticket_; }
   // For a library that takes the descriptor over; the ticket stays here until it is moved out too.
   [[nodiscard]] UniqueFd TakeFd() { return std::move(fd_); }
   void Close() {
