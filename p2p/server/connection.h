@@ -53,6 +53,8 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   void Flush();
   bool SetDirty() { return !in_ready_ && !std::exchange(dirty_, true); }
   PeerSnapshot Snapshot() const;
+  int FdForShow() const { return socket_.FdDoNotKeep(); }  // -1: none (now)
+  DescriptorSnapshot Descriptor() const;
 
  private:
   enum class Phase : uint8_t { kWaiting, kConnecting, kTls, kSession, kClosing, kLingering, kGone };

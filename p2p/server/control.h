@@ -49,6 +49,8 @@ class Control {
   void PeersRequested(size_t worker, ConnId conn, uint32_t max);
 
   // Commands, [any]; see server.h.
+  void FindDescriptors(const DescriptorQuery& query,
+                       std::function<void(std::vector<DescriptorSnapshot>)> done);
   void GetSnapshot(std::function<void(std::shared_ptr<const ServerSnapshot>)> done);
   void AddPeer(PeerAddress address, bool saved, bool wait,
                std::function<void(absl::StatusOr<AddResult>)> done);

@@ -177,6 +177,15 @@ std::shared_ptr<const ServerSnapshot> Server::Snapshot() {
   }
 }
 
+void Server::FindDescriptors(const DescriptorQuery& query,
+                             std::function<void(std::vector<DescriptorSnapshot>)> done) {
+  if (!impl_->running) {
+    done({});
+    return;
+  }
+  impl_->control->FindDescriptors(query, std::move(done));
+}
+
 void Server::AddPeer(const PeerAddress& address, bool saved, bool wait,
                      std::function<void(absl::StatusOr<AddResult>)> done) {
   if (!impl_->running) {

@@ -102,6 +102,11 @@ class Server {
   // The same, blocking; not on the control or a loop thread. nullptr once stopped.
   std::shared_ptr<const ServerSnapshot> Snapshot();
 
+  // The descriptors that the server holds, by number, as each loop says of its own a moment apart.
+  // The callback comes on the control thread; with nothing once stopped.
+  void FindDescriptors(const DescriptorQuery& query,
+                       std::function<void(std::vector<DescriptorSnapshot>)> done);
+
   // `wait`: `done` is called when the first try is decided; otherwise when the target is known.
   void AddPeer(const PeerAddress& address, bool saved, bool wait,
                std::function<void(absl::StatusOr<AddResult>)> done);

@@ -3,6 +3,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <climits>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +15,7 @@
 #include "p2p/base/node_id.h"
 #include "p2p/base/reasons.h"
 #include "p2p/net/listener.h"
+#include "p2p/net/own_fd.h"
 #include "p2p/peers/ban_list.h"
 #include "p2p/peers/dial_scheduler.h"
 #include "p2p/wire/session.h"
@@ -52,6 +54,23 @@ struct ListenerSnapshot {
   bool dual_stack = false;
   int backlog_asked = 0, backlog_effective = 0;
   net::AcceptorStats stats;
+  uint64_t cookie = 0;  // with `fd`, names the socket (net/fd_table.h)
+};
+ListenerSnapshot SnapshotOf(const net::Acceptor& acceptor);  // thread: its loop's
+
+// A descriptor and whose it is, as its owner says.
+struct DescriptorSnapshot {
+  net::OwnFd own;
+  uint64_t connection = 0;     // of a connection, else 0
+  std::optional<NodeId> peer;  // as TLS has proved it
+  std::optional<Direction> direction;
+};
+
+// Asks for those with a number above `after` and up to `last`, at most `most`, the lowest first.
+struct DescriptorQuery {
+  int after = -1;
+  int last = INT_MAX;
+  size_t most = 500;
 };
 
 struct ServerSnapshot {

@@ -305,18 +305,7 @@ std::vector<PeerSnapshot> Worker::TakePeers() {
 
 std::vector<ListenerSnapshot> Worker::TakeListeners() {
   std::vector<ListenerSnapshot> listeners;
-  for (const auto& acceptor : acceptors_) {
-    const net::Listener& l = acceptor->listener();
-    ListenerSnapshot s;
-    s.asked = l.asked().ToString();
-    s.local = l.local();
-    s.fd = l.socket().FdDoNotKeep();
-    s.dual_stack = l.dual_stack();
-    s.backlog_asked = l.backlog_asked();
-    s.backlog_effective = l.backlog_effective();
-    s.stats = acceptor->stats();
-    listeners.push_back(std::move(s));
-  }
+  for (const auto& acceptor : acceptors_) listeners.push_back(SnapshotOf(*acceptor));
   return listeners;
 }
 

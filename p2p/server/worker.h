@@ -66,6 +66,7 @@ class Worker final : public net::AcceptorDelegate {
   void CountRefusal(const peers::Attempt& attempt);  // inbound, before control knew it
   std::vector<PeerSnapshot> TakePeers();
   std::vector<ListenerSnapshot> TakeListeners();
+  std::vector<DescriptorSnapshot> TakeDescriptors(const DescriptorQuery& query) const;
 
  private:
   Worker(Shared& shared, SessionRegistry& registry, size_t index);
