@@ -137,6 +137,8 @@ absl::Status Node::Impl::StartAdmin(const Config& config, std::function<void()> 
   facts.genesis = config.server.profile.genesis;
   facts.data_dir = dir->path();
   facts.started = started;
+  facts.open_files = {{dir->File("LOCK"), "lock of the data directory"}};
+  if (!config.log_file.empty()) facts.open_files.emplace_back(config.log_file, "log file");
   facts.fd_limit = fds->plan().limit;
   facts.fd_sentences = fds->plan().sentences;
   rpc::AdminHooks hooks;

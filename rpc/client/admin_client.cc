@@ -218,6 +218,16 @@ absl::StatusOr<pb::ListAttemptsResponse> AdminClient::ListAttempts(
                      impl_->timeout, Again::kIfCut);
 }
 
+absl::StatusOr<pb::ListFdsResponse> AdminClient::ListFds(const pb::ListFdsRequest& request) {
+  return impl_->Call(*impl_->admin, "ListFds", &pb::Admin::Stub::ListFds, request, impl_->timeout);
+}
+
+absl::StatusOr<pb::ListSocketsResponse> AdminClient::ListSockets(
+    const pb::ListSocketsRequest& request) {
+  return impl_->Call(*impl_->admin, "ListSockets", &pb::Admin::Stub::ListSockets, request,
+                     impl_->timeout);
+}
+
 absl::StatusOr<std::string> AdminClient::SetLogLevel(const std::string& level) {
   pb::SetLogLevelRequest request;
   request.set_level(level);

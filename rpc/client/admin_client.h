@@ -22,8 +22,12 @@ class DropPeerRequest;
 class DropPeerResponse;
 class ListAttemptsRequest;
 class ListAttemptsResponse;
+class ListFdsRequest;
+class ListFdsResponse;
 class ListPeersRequest;
 class ListPeersResponse;
+class ListSocketsRequest;
+class ListSocketsResponse;
 class Node;
 class Peer;
 class RemovePeerRequest;
@@ -58,6 +62,9 @@ class AdminClient {
   absl::StatusOr<admin::v1::DropPeerResponse> DropPeer(const admin::v1::DropPeerRequest& request);
   absl::StatusOr<admin::v1::ListAttemptsResponse> ListAttempts(
       const admin::v1::ListAttemptsRequest& request);
+  absl::StatusOr<admin::v1::ListFdsResponse> ListFds(const admin::v1::ListFdsRequest& request);
+  absl::StatusOr<admin::v1::ListSocketsResponse> ListSockets(
+      const admin::v1::ListSocketsRequest& request);
   // Returns the level that was in force before.
   absl::StatusOr<std::string> SetLogLevel(const std::string& level);
   absl::Status Shutdown();

@@ -9,11 +9,13 @@
 
 #include <atomic>
 #include <future>
+#include <set>
 #include <thread>
 #include <utility>
 
 #include "grpc/health/v1/health.pb.h"
 #include "p2p/base/text.h"
+#include "p2p/net/fd_table.h"
 #include "rpc/service/api.h"
 #include "rpc/service/door.h"
 #include "rpc/service/grpc_log.h"
@@ -34,6 +36,21 @@ constexpr int kMostRequestBytes = 1 << 20;
 constexpr int kMostMetadataBytes = 8 << 10;
 constexpr size_t kMostMemory = size_t{64} << 20;  // of gRPC's buffers, over all connections
 constexpr int kMostReflectionThreads = 8;  // reflection holds a thread a stream, and needs no token
+// A new epoll or eventfd that appeared while gRPC was started, and that no loop has.
+std::vector<net::OwnFd> NewSince(const std::vector<int>& before, const net::EventLoop& loop) {
+  std::set<int> known(before.begin(), before.end());
+  for (const net::OwnFd& own : loop.OwnFds()) known.insert(own.fd);
+  std::vector<net::OwnFd> fresh;
+  for (const int fd : net::ListFds().value_or(std::vector<int>())) {
+    if (known.contains(fd)) continue;
+    const std::optional<net::FdEntry> entry = net::ReadFd(fd);
+    const bool pollers =
+        entry && (entry->kind == net::FdKind::kEpoll || entry->kind == net::FdKind::kEventfd);
+    if (pollers) fresh.push_back({fd, 0, "gRPC's poller", PoolKind::kFiles});
+  }
+  return fresh;
+}
+
 constexpr int kGrpcDescriptors =
     4;  // its poller's epoll and wakeup descriptors; none a connection, none a call
 
@@ -96,6 +113,7 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
                                                                 Server& server, FdPool& admin_pool,
                                                                 FdPool& files_pool,
                                                                 const Clock& clock, LogSink& log) {
+  const std::vector<int> before_grpc = net::ListFds().value_or(std::vector<int>());
   PrepareGrpc();
   auto impl = std::make_unique<Impl>(clock, log);
   absl::StatusOr<std::unique_ptr<Door>> door =
@@ -120,6 +138,8 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   }
   impl->mailbox = std::make_shared<Mailbox>(*impl->loop);
   impl->hub = std::make_shared<WatchHub>(server.events(), impl->mailbox);
+  FdSources sources;
+  sources.files = facts.open_files;
   impl->api = std::make_unique<AdminApi>(std::move(facts), std::move(hooks), impl->door->address(),
                                          server, *impl->loop, impl->mailbox, log);
   impl->service = AdminService::Make(*impl->api, impl->hub, *impl->door, impl->mailbox);
@@ -147,6 +167,13 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   }
   impl->server->GetHealthCheckService()->SetServingStatus(kServiceName, true);
 
+  sources.own = [door = impl->door.get(), grpc = NewSince(before_grpc, *impl->loop)] {
+    std::vector<net::OwnFd> own = door->OwnFds();
+    own.insert(own.end(), grpc.begin(), grpc.end());
+    return own;
+  };
+  sources.listener = [door = impl->door.get()] { return door->listener(); };
+  impl->api->SetFdSources(std::move(sources));
   impl->thread = std::thread([loop_ptr = impl->loop.get()] { loop_ptr->Run(); });
   auto admin = std::unique_ptr<AdminServer>(new AdminServer(std::move(impl)));
   Impl& running = *admin->impl_;

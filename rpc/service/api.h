@@ -6,7 +6,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "p2p/server/server.h"
 #include "rpc/service/admin_server.h"
@@ -15,6 +18,15 @@
 #include "rpc/service/reply.h"
 
 namespace helo::rpc {
+
+// What the process holds beside the server's descriptors. What a reading opens for a moment, one
+// at a time on the admin loop, is charged to the door's ticket for such moments. Thread: the admin
+// loop's.
+struct FdSources {
+  std::function<std::vector<net::OwnFd>()> own;  // the door's and gRPC's
+  std::function<std::optional<ListenerSnapshot>()> listener;
+  std::vector<std::pair<std::string, std::string>> files;  // path, what for
+};
 
 class AdminApi {
  public:
@@ -27,6 +39,12 @@ class AdminApi {
   void GetPeer(const proto::GetPeerRequest& request, Reply<proto::Peer> reply);
   void ListAttempts(const proto::ListAttemptsRequest& request,
                     Reply<proto::ListAttemptsResponse> reply);
+
+  // Descriptors and sockets (api_fds.cc).
+  void SetFdSources(FdSources sources) { fds_ = std::move(sources); }  // before any call
+  void ListFds(const proto::ListFdsRequest& request, Reply<proto::ListFdsResponse> reply);
+  void ListSockets(const proto::ListSocketsRequest& request,
+                   Reply<proto::ListSocketsResponse> reply);
 
   // Changes (api_change.cc): each is logged with what and by whom.
   void AddPeer(const Caller& caller, const proto::AddPeerRequest& request,
@@ -56,6 +74,14 @@ class AdminApi {
   void BeginAdd(const PeerAddress& address, bool save, const Reply<proto::AddPeerResponse>& reply);
   void BeginAddAndWait(const PeerAddress& address, bool save, Duration wait, bool existed,
                        const Reply<proto::AddPeerResponse>& reply);
+  struct FdPage;
+  void FindDescriptors(const DescriptorQuery& query,
+                       std::function<void(std::vector<DescriptorSnapshot>)> then);
+  void ReadFds(const std::shared_ptr<FdPage>& page, const Reply<proto::ListFdsResponse>& reply);
+  void AnswerFds(const FdPage& page, const std::vector<DescriptorSnapshot>& owners,
+                 const Reply<proto::ListFdsResponse>& reply);
+  static void AddConnections(std::vector<DescriptorSnapshot> found, size_t most,
+                             proto::ListSocketsResponse& page);
   void LogChange(const Caller& caller, std::string_view what, LogFields fields);
 
   const NodeFacts facts_;
@@ -65,6 +91,7 @@ class AdminApi {
   net::EventLoop& loop_;
   const std::shared_ptr<Mailbox> mailbox_;
   LogSink& log_;
+  FdSources fds_;
   uint64_t next_wait_ = 1;
   struct Wait {
     std::unique_ptr<net::Timer> timer;

@@ -13,6 +13,12 @@
 #include "p2p/server/event_log.h"
 #include "p2p/server/snapshot.h"
 
+namespace helo::net {
+struct ConnectionStats;
+struct FdEntry;
+struct NetCounters;
+}  // namespace helo::net
+
 namespace helo::rpc {
 
 namespace proto = ::helo::admin::v1;
@@ -26,6 +32,12 @@ void ToProto(const peers::Target& target, MonoTime taken, proto::Target& out);
 void ToProto(const std::pair<NodeId, peers::Ban>& away, MonoTime taken, proto::Away& out);
 void ToProto(const peers::Attempt& attempt, proto::Attempt& out);
 void ToProto(const Event& event, proto::Event& out);
+// What the kernel says of a descriptor; what its owner adds (convert_fds.cc).
+void ToProto(const net::FdEntry& entry, proto::Fd& out);
+void ToProto(const DescriptorSnapshot& owner, proto::Fd& out);
+void ToProto(const net::FdEntry& entry, const DescriptorSnapshot& owner,
+             const net::ConnectionStats& stats, proto::ConnectionSocket& out);
+void ToProto(const net::NetCounters& counters, proto::NetworkCounters& out);
 // Listeners, targets, pools, slots and counts; the rest of Node is not the snapshot's.
 void ToProto(const ServerSnapshot& snapshot, proto::Node& out);
 

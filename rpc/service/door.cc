@@ -311,6 +311,29 @@ void Door::CallEnded(uint64_t connection) {
   if (found != connections_.end()) --found->second.calls;
 }
 
+std::vector<net::OwnFd> Door::OwnFds() const {
+  std::vector<net::OwnFd> fds;
+  if (const std::optional<ListenerSnapshot> l = listener()) {
+    fds.push_back({l->fd, l->cookie, "listens for the admin API", PoolKind::kAdmin});
+  }
+  if (uids_.fd() >= 0) {
+    fds.push_back(
+        {uids_.fd(), Cookie(uids_.fd()), "asks whose process a caller is", PoolKind::kFiles});
+  }
+  MutexLock lock(mutex_);
+  for (const auto& [id, connection] : connections_) {
+    const std::string uid = connection.uid ? std::to_string(*connection.uid) : "unknown";
+    fds.push_back({connection.fd, connection.cookie, absl::StrCat("admin caller, uid ", uid),
+                   PoolKind::kAdmin});
+  }
+  return fds;
+}
+
+std::optional<ListenerSnapshot> Door::listener() const {
+  if (!acceptor_) return std::nullopt;
+  return SnapshotOf(*acceptor_);
+}
+
 Door::Stats Door::stats() const {
   MutexLock lock(mutex_);
   Stats stats = stats_;

@@ -27,6 +27,7 @@
 #include "p2p/base/mutex.h"
 #include "p2p/net/event_loop.h"
 #include "p2p/net/listener.h"
+#include "p2p/server/snapshot.h"
 #include "rpc/service/peer_uid.h"
 
 namespace grpc {
@@ -66,6 +67,10 @@ class Door final : public net::AcceptorDelegate {
   void WhenEmpty(
       std::function<void()> empty);  // calls it, from the loop, once every ticket is back
   void Close();                      // leaves the loop
+
+  // Listener, connections, and what asks whose they are. Thread: the loop's.
+  std::vector<net::OwnFd> OwnFds() const;
+  std::optional<ListenerSnapshot> listener() const;
 
   const Endpoint& address() const { return address_; }  // any thread
 
@@ -108,7 +113,9 @@ class Door final : public net::AcceptorDelegate {
   LogSink& log_;
   LogLimiter limiter_;
   PeerUid uids_;
-  FdTicket scratch_;  // for the moment in which ShutDown holds a descriptor of its own
+  // For the moment in which something on this loop holds a descriptor of its own: ShutDown, and
+  // the reading of descriptors and sockets (api_fds.cc).
+  FdTicket scratch_;
   Endpoint address_;
   std::optional<net::Listener> listener_;  // until Start
   std::unique_ptr<net::Acceptor> acceptor_;

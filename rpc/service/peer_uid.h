@@ -29,6 +29,7 @@ class PeerUid {
   // The uid of the process that holds the socket `caller` -> `us`; nullopt where that cannot be
   // told.
   std::optional<uid_t> Find(const Endpoint& caller, const Endpoint& us);
+  int fd() const { return netlink_.FdDoNotKeep(); }  // the number, for people; -1: none
   bool has_netlink() const { return static_cast<bool>(netlink_); }
 
   // For tests: the two sources by themselves.

@@ -170,6 +170,13 @@ class Service final : public AdminService, public proto::Admin::CallbackService 
                         proto::ListAttemptsResponse* a) override {
     return Read(c, q, a, &AdminApi::ListAttempts);
   }
+  Reactor* ListFds(Context* c, const proto::ListFdsRequest* q, proto::ListFdsResponse* a) override {
+    return Read(c, q, a, &AdminApi::ListFds);
+  }
+  Reactor* ListSockets(Context* c, const proto::ListSocketsRequest* q,
+                       proto::ListSocketsResponse* a) override {
+    return Read(c, q, a, &AdminApi::ListSockets);
+  }
   Reactor* AddPeer(Context* c, const proto::AddPeerRequest* q, proto::AddPeerResponse* a) override {
     return Change(c, q, a, &AdminApi::AddPeer);
   }

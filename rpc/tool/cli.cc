@@ -51,6 +51,7 @@ struct Values {
   PeersOptions peers;
   AddOptions add;
   DropOptions drop;
+  FdsOptions fds;
   HistoryOptions history;
   WatchOptions watch;
   ProbeOptions probe;
@@ -141,6 +142,24 @@ void AddNodeCommands(CLI::App& app, Values& values) {
       ->check(CLI::IsMember(
           std::vector<std::string>{"trace", "debug", "info", "warn", "error", "off"}));
   Add(app, values, "shutdown", "stop the node, its peers are told", "  helo shutdown", Shutdown);
+}
+
+void AddFdCommands(CLI::App& app, Values& values) {
+  CLI::App& fds = Add(
+      app, values, "fds", "the node's file descriptors as the kernel has them, and whose each is",
+      "  helo fds\n  helo fds --wide\n"
+      "  helo fds --json | jq '.fds[] | select(.ours | not)'      what the node did not open",
+      [&values](Session& s) { return Fds(s, values.fds); });
+  fds.add_flag("--wide", values.fds.wide,
+               "all columns and whole ids, however wide the terminal is");
+  CLI::App& sockets = Add(
+      app, values, "sockets",
+      "what the kernel knows of the node's sockets: queues, drops, round trips, retransmits",
+      "  helo sockets\n  helo sockets --wide\n"
+      "  helo sockets --json | jq '.listeners[] | {local: .listener.local, accept_queue, drops}'",
+      [&values](Session& s) { return Sockets(s, values.fds); });
+  sockets.add_flag("--wide", values.fds.wide,
+                   "all columns and whole ids, however wide the terminal is");
 }
 
 void AddPeerCommands(CLI::App& app, Values& values) {
@@ -327,6 +346,7 @@ int Run(const std::vector<std::string>& arguments, const Environment& env) {
   app.footer(kMore);
   AddGlobals(app, values);
   AddNodeCommands(app, values);
+  AddFdCommands(app, values);
   AddPeerCommands(app, values);
   AddEventCommands(app, values);
   AddLocalCommands(app, values);

@@ -21,6 +21,13 @@ Exit Health(Session& session);
 Exit SetLogLevel(Session& session, const std::string& level);
 Exit Shutdown(Session& session);
 
+// Its descriptors and sockets.
+struct FdsOptions {
+  bool wide = false;
+};
+Exit Fds(Session& session, const FdsOptions& options);
+Exit Sockets(Session& session, const FdsOptions& options);
+
 // Peers. Direction: "in", "out" or empty for both.
 struct PeersOptions {
   std::string sort;  // empty: the node's order, by id

@@ -16,6 +16,8 @@ class AddPeerResponse;
 class Attempt;
 class Close;
 class Event;
+class ListFdsResponse;
+class ListSocketsResponse;
 class Node;
 class Peer;
 }  // namespace helo::admin::v1
@@ -30,6 +32,8 @@ struct View {
 };
 
 std::string RenderNode(const admin::v1::Node& node, const View& view);
+std::string RenderFds(const admin::v1::ListFdsResponse& all, const View& view);
+std::string RenderSockets(const admin::v1::ListSocketsResponse& all, const View& view);
 std::string RenderPeers(const std::vector<admin::v1::Peer>& peers, const View& view);
 std::string RenderPeer(const admin::v1::Peer& peer, const View& view);
 std::string RenderAttempts(const std::vector<admin::v1::Attempt>& attempts, const View& view);
