@@ -219,13 +219,14 @@ absl::StatusOr<pb::ListAttemptsResponse> AdminClient::ListAttempts(
 }
 
 absl::StatusOr<pb::ListFdsResponse> AdminClient::ListFds(const pb::ListFdsRequest& request) {
-  return impl_->Call(*impl_->admin, "ListFds", &pb::Admin::Stub::ListFds, request, impl_->timeout);
+  return impl_->Call(&Impl::admin, "ListFds", &pb::Admin::Stub::ListFds, request, impl_->timeout,
+                     Again::kIfCut);
 }
 
 absl::StatusOr<pb::ListSocketsResponse> AdminClient::ListSockets(
     const pb::ListSocketsRequest& request) {
-  return impl_->Call(*impl_->admin, "ListSockets", &pb::Admin::Stub::ListSockets, request,
-                     impl_->timeout);
+  return impl_->Call(&Impl::admin, "ListSockets", &pb::Admin::Stub::ListSockets, request,
+                     impl_->timeout, Again::kIfCut);
 }
 
 absl::StatusOr<std::string> AdminClient::SetLogLevel(const std::string& level) {

@@ -67,7 +67,7 @@ bool LinkTells(const pb::Fd& fd) {
 
 Cell WhatOf(const pb::Fd& fd) {
   if (!fd.ours()) {
-    return {absl::StrCat("not ours (a library's or a plugin's)",
+    return {absl::StrCat("not ours (inherited, a library's or a plugin's)",
                          LinkTells(fd) ? absl::StrCat(": ", fd.link()) : ""),
             Colour::kYellow};
   }

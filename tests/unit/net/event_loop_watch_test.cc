@@ -159,7 +159,8 @@ TEST(EventLoopWatchTest, AWatcherMayEndItsRegistrationOrItselfWhileCalled) {
   thread.On([&] { EXPECT_EQ(calls, 2); });
 }
 
-// The event of a closed descriptor must not reach whoever got its number.
+// The dangerous twin of the story of the numbers (fd_table_test.cc): the event of a closed
+// descriptor must not reach whoever got its number.
 TEST(EventLoopWatchTest, AnEventForAClosedDescriptorNeverReachesTheOneThatGotItsNumber) {
   for (const Lane lane : {Lane::kSession, Lane::kHandshake, Lane::kListener}) {
     LoopThread thread;

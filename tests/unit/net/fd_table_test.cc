@@ -27,8 +27,6 @@ namespace helo::net {
 namespace {
 
 using ::testing::Contains;
-using ::testing::HasSubstr;
-using ::testing::Not;
 
 FdEntry Read(int fd) {
   std::optional<FdEntry> entry = ReadFd(fd);
@@ -180,6 +178,14 @@ TEST(FdTableTest, ANumberThatChangesHandsWhileItIsReadNeverGivesHalfOfEach) {
   changing.join();
   EXPECT_GT(listening, 0);
   EXPECT_GT(fresh, 0);
+}
+
+TEST(FdTableTest, ALoopNamesItsOwn) {
+  LoopThread loop;
+  std::vector<FdKind> kinds;
+  for (const OwnFd& own : loop.loop().OwnFds()) kinds.push_back(Read(own.fd).kind);
+  EXPECT_THAT(kinds, ::testing::ElementsAre(FdKind::kEpoll, FdKind::kEpoll, FdKind::kEpoll,
+                                            FdKind::kEventfd));
 }
 
 // --- The story of the seed: the kernel gives the lowest free number, so a number names whoever has

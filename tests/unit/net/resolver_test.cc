@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "p2p/net/fd_table.h"
 #include "tests/unit/net/dns_server.h"
 #include "tests/unit/net/net_support.h"
 
@@ -294,6 +295,28 @@ TEST_F(ResolverTest, ACancelledQueryIsNotAnsweredAndItsSocketsAreClosed) {
     EXPECT_EQ(second->times, 0);
   });
   EXPECT_EQ(first.use_count(), 1) << "its callback is kept";
+}
+
+TEST_F(ResolverTest, ItsSocketsAreNamedWhileItHasThem) {
+  OnServer([](DnsServer& server) { server.silent = {"silent.test"}; });
+  Begin();
+  uint64_t silent = 0;
+  const std::shared_ptr<Answer> answer = Ask("silent.test", &silent);
+  thread_.On([&] {
+    const std::vector<OwnFd> own = resolver_->OwnFds();
+    EXPECT_FALSE(own.empty());
+    EXPECT_EQ(static_cast<int>(own.size()), thread_.files().used() - EventLoop::kDescriptors);
+    for (const OwnFd& fd : own) {
+      const std::optional<FdEntry> entry = ReadFd(fd.fd);
+      ASSERT_TRUE(entry);
+      EXPECT_EQ(entry->cookie, fd.cookie);
+      EXPECT_EQ(entry->protocol, "udp");
+      EXPECT_EQ(entry->remote, Loopback(server_->port()));
+      EXPECT_EQ(fd.pool, PoolKind::kFiles);
+    }
+    resolver_->Cancel(silent);
+    EXPECT_TRUE(resolver_->OwnFds().empty());
+  });
 }
 
 TEST_F(ResolverTest, CancellingOneQueryLeavesTheOthersAlone) {

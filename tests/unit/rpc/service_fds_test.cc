@@ -64,7 +64,8 @@ class FdApiTest : public ::testing::Test {
     return response.value_or(pb::ListSocketsResponse());
   }
   pb::Fd FdOf(int number) {
-    for (const pb::Fd& fd : Fds().fds()) {
+    const pb::ListFdsResponse all = Fds();
+    for (const pb::Fd& fd : all.fds()) {
       if (fd.fd() == number) return fd;
     }
     return {};
@@ -102,7 +103,8 @@ TEST_F(FdApiTest, ALabelThatIsLateNeverSticksToWhoeverGotTheNumber) {
   EXPECT_EQ(FdOf(number).fd(), number);
   EXPECT_EQ(FdOf(number).what(), "");
   EXPECT_FALSE(FdOf(number).ours());
-  for (const pb::ConnectionSocket& socket : Sockets().connections()) {
+  const pb::ListSocketsResponse sockets = Sockets();
+  for (const pb::ConnectionSocket& socket : sockets.connections()) {
     EXPECT_NE(socket.fd(), number);
   }
   // Of two words on one number, the one on this very socket counts, whichever comes last.
@@ -127,7 +129,8 @@ TEST_F(FdApiTest, PagesMissNothingAndGoOnBehindANumberThatIsGone) {
   std::vector<net::UniqueFd> callers;
   for (int i = 0; i < 8; ++i) callers.push_back(ConnectTo(node_.at()));
   std::vector<int> whole;
-  for (const pb::Fd& fd : Fds().fds()) whole.push_back(fd.fd());
+  const pb::ListFdsResponse all = Fds();
+  for (const pb::Fd& fd : all.fds()) whole.push_back(fd.fd());
   std::vector<int> listed;
   pb::ListFdsRequest request;
   request.set_page_size(3);

@@ -87,6 +87,30 @@ struct FakeNode::Impl : pb::Admin::Service {
     }
     return Begin(c);
   }
+  grpc::Status ListFds(Context* c, const pb::ListFdsRequest* in,
+                       pb::ListFdsResponse* out) override {
+    const auto add = [out](const pb::Fd& fd) { *out->add_fds() = fd; };
+    Page(*in, answers.fds, add, *out);
+    out->set_total(answers.fds.size());
+    out->set_limit(1024);
+    return Begin(c);
+  }
+  grpc::Status ListSockets(Context* c, const pb::ListSocketsRequest* in,
+                           pb::ListSocketsResponse* out) override {
+    if (in->page_token().empty()) {
+      for (const pb::ListenerSocket& listener : answers.listeners) *out->add_listeners() = listener;
+      *out->mutable_network() = answers.network;
+    }
+    const auto add = [out](const pb::ConnectionSocket& s) { *out->add_connections() = s; };
+    Page(*in, answers.connections, add, *out);
+    return Begin(c);
+  }
+  template <typename Request, typename Item, typename Add, typename Response>
+  void Page(const Request& in, const std::vector<Item>& items, Add add, Response& out) {
+    size_t at = in.page_token().empty() ? 0 : std::stoul(in.page_token());
+    for (uint32_t n = 0; n < answers.page && at < items.size(); ++n) add(items[at++]);
+    if (at < items.size() || answers.circles) out.set_next_page_token(std::to_string(at));
+  }
   grpc::Status Watch(Context* c, const pb::WatchRequest* in,
                      grpc::ServerWriter<pb::WatchResponse>* out) override {
     Remember(&Asked::watch, *in);

@@ -34,6 +34,11 @@ class FakeNode {
     admin::v1::AddPeerResponse added;
     admin::v1::DropPeerResponse dropped;
     std::vector<admin::v1::Attempt> attempts;  // newest first
+    std::vector<admin::v1::Fd> fds;
+    std::vector<admin::v1::ListenerSocket> listeners;
+    admin::v1::NetworkCounters network;
+    std::vector<admin::v1::ConnectionSocket> connections;
+    bool circles = false;  // every page of these names itself as the next
     std::vector<admin::v1::WatchResponse> events;
     bool hold_stream = false;  // after the events, until the caller leaves
   } answers;

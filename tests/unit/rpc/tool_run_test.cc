@@ -472,8 +472,8 @@ TEST_F(TheTool, AnswersWrongUseWithTheWayToHelp) {
 
 TEST_F(TheTool, HelpsWithExamplesForEveryCommand) {
   for (const char* command :
-       {"info", "peers", "peer", "add", "remove", "drop", "history", "watch", "log-level",
-        "shutdown", "config", "keygen", "id", "health", "explain", "version"}) {
+       {"info", "fds", "sockets", "peers", "peer", "add", "remove", "drop", "history", "watch",
+        "log-level", "shutdown", "config", "keygen", "id", "health", "explain", "version"}) {
     const ToolRun run = RunHelo({command, "--help"});
     EXPECT_EQ(run.exit, kOk);
     EXPECT_THAT(run.out, HasSubstr(std::string("\n  helo ") + command)) << command;
