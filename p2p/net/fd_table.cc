@@ -18,6 +18,7 @@
 #include <memory>
 
 #include "p2p/base/text.h"
+#include "p2p/net/socket.h"
 
 namespace helo::net {
 namespace {
@@ -117,10 +118,14 @@ std::optional<FdEntry> ReadOnce(int fd) {
   struct stat info {};
   if (::fstat(fd, &info) != 0) return std::nullopt;
   entry.inode = info.st_ino;
-  std::array<char, PATH_MAX> link{};
-  const ssize_t size =
-      ::readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), link.data(), link.size());
-  if (size >= 0) entry.link.assign(link.data(), static_cast<size_t>(size));
+  if (S_ISSOCK(info.st_mode)) {  // what the kernel writes there, without asking for it
+    entry.link = absl::StrCat("socket:[", entry.inode, "]");
+  } else {
+    std::array<char, PATH_MAX> link{};
+    const ssize_t size =
+        ::readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), link.data(), link.size());
+    if (size >= 0) entry.link.assign(link.data(), static_cast<size_t>(size));
+  }
   entry.kind = ClassifyFd(entry.link, info.st_mode);
   if (entry.kind == FdKind::kSocket) ReadSocket(entry);
   return entry;
@@ -248,6 +253,40 @@ absl::StatusOr<std::vector<int>> ListFds(int at_least) {
   }
   std::sort(numbers.begin(), numbers.end());
   return numbers;
+}
+
+absl::StatusOr<FdNumbers> ListFdsAfter(int after, size_t most) {
+  FdNumbers page;
+  page.open = HowMany();
+  const UniqueFd dir(page.open == 0 ? -1
+                                    : ::open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // The place of number n in the directory is n + 2, behind "." and "..".
+  bool by_place = dir && ::lseek(dir.FdDoNotKeep(), off_t{after} + 3, SEEK_SET) == after + 3;
+  int last = after;
+  alignas(dirent64) std::array<char, 16384> buffer{};
+  while (by_place && page.numbers.size() <= most) {
+    const ssize_t size = ::getdents64(dir.FdDoNotKeep(), buffer.data(), buffer.size());
+    if (size < 0) return ErrnoStatus(errno, "read /proc/self/fd");
+    if (size == 0) break;
+    for (ssize_t at = 0; at < size && page.numbers.size() <= most;) {
+      const auto* entry = reinterpret_cast<const dirent64*>(buffer.data() + at);
+      at += entry->d_reclen;
+      int fd = -1;
+      if (!absl::SimpleAtoi(entry->d_name, &fd) || fd == dir.FdDoNotKeep()) continue;
+      by_place = by_place && fd > last;
+      last = fd;
+      page.numbers.push_back(fd);
+    }
+  }
+  if (!by_place) {  // an older kernel, no descriptor left, or another order than Linux has
+    absl::StatusOr<std::vector<int>> all = ListFds(after + 1);
+    if (!all.ok()) return all.status();
+    page.open = all->size();
+    page.numbers.assign(std::upper_bound(all->begin(), all->end(), after), all->end());
+  }
+  page.more = page.numbers.size() > most;
+  if (page.more) page.numbers.resize(most);
+  return page;
 }
 
 std::optional<FdEntry> ReadFd(int fd) {

@@ -48,6 +48,13 @@ struct FdEntry {
 // moment. Where none is left for that, the numbers are tried one by one; before Linux 6.2 up to the
 // soft limit or `at_least`, whichever is more.
 absl::StatusOr<std::vector<int>> ListFds(int at_least = 0);
+// Of these, the first `most` above `after`, at the price of so many: for lists in pages.
+struct FdNumbers {
+  std::vector<int> numbers;
+  bool more = false;
+  size_t open = 0;  // in all
+};
+absl::StatusOr<FdNumbers> ListFdsAfter(int after, size_t most);
 // nullopt: closed, or closed and given away again and again while it was looked at.
 std::optional<FdEntry> ReadFd(int fd);
 

@@ -107,6 +107,7 @@ struct AdminApi::FdPage {
   size_t most = 0;
   int tries = kTries;
   std::vector<net::FdEntry> entries;
+  int last = -1;  // number that was looked at
   bool more = false;
   size_t total = 0;
 };
@@ -141,21 +142,21 @@ void AdminApi::ListFds(const proto::ListFdsRequest& request, Reply<proto::ListFd
 
 void AdminApi::ReadFds(const std::shared_ptr<FdPage>& page,
                        const Reply<proto::ListFdsResponse>& reply) {
-  const absl::StatusOr<std::vector<int>> numbers = net::ListFds();
-  if (!numbers.ok()) return reply.Fail(numbers.status());
+  const absl::StatusOr<net::FdNumbers> read = net::ListFdsAfter(page->after, page->most);
+  if (!read.ok()) return reply.Fail(read.status());
   page->entries.clear();
-  page->total = numbers->size();
-  auto number = std::upper_bound(numbers->begin(), numbers->end(), page->after);
-  for (; number != numbers->end() && page->entries.size() < page->most; ++number) {
-    if (std::optional<net::FdEntry> entry = net::ReadFd(*number)) {
+  page->last = read->numbers.empty() ? page->after : read->numbers.back();
+  page->total = read->open;
+  page->more = read->more;
+  for (const int number : read->numbers) {
+    if (std::optional<net::FdEntry> entry = net::ReadFd(number)) {
       page->entries.push_back(*std::move(entry));
     }
   }
-  page->more = number != numbers->end();
   if (page->entries.empty()) return AnswerFds(*page, {}, reply);
   DescriptorQuery query;
   query.after = page->after;
-  query.last = page->entries.back().fd;
+  query.last = page->last;
   query.most = SIZE_MAX;
   FindDescriptors(query, [this, page, reply](const std::vector<DescriptorSnapshot>& owners) {
     // Whoever is unlabelled may have changed hands between the two reads: then both are done again.
@@ -196,9 +197,7 @@ void AdminApi::AnswerFds(const FdPage& page, const std::vector<DescriptorSnapsho
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) response.set_limit(limit.rlim_cur);
   response.set_total(page.total);
-  if (page.more && !page.entries.empty()) {
-    response.set_next_page_token(absl::StrCat(page.entries.back().fd));
-  }
+  if (page.more) response.set_next_page_token(absl::StrCat(page.last));
   reply.Ok(std::move(response));
 }
 

@@ -115,6 +115,32 @@ TEST(FdTableTest, TheListIsWhatIsOpenWithoutTheDescriptorThatReadsIt) {
   for (const int fd : *first) EXPECT_GE(::fcntl(fd, F_GETFD), 0) << fd;
 }
 
+TEST(FdTableTest, InPagesTheListIsTheSame) {
+  std::vector<UniqueFd> more;
+  for (int i = 0; i < 30; ++i) more.emplace_back(::eventfd(0, EFD_CLOEXEC));
+  more.erase(more.begin() + 7, more.begin() + 12);  // a gap
+  const UniqueFd high(::fcntl(more[0].FdDoNotKeep(), F_DUPFD_CLOEXEC, 700));
+  const absl::StatusOr<std::vector<int>> all = ListFds();
+  ASSERT_TRUE(all.ok());
+  for (const size_t most : {size_t{1}, size_t{7}, all->size() - 1, all->size(), size_t{5000}}) {
+    std::vector<int> paged;
+    for (int after = -1;;) {
+      const absl::StatusOr<FdNumbers> page = ListFdsAfter(after, most);
+      ASSERT_TRUE(page.ok()) << page.status().ToString();
+      EXPECT_EQ(page->open, all->size());
+      ASSERT_LE(page->numbers.size(), most);
+      paged.insert(paged.end(), page->numbers.begin(), page->numbers.end());
+      if (!page->more) break;
+      after = paged.back();
+    }
+    EXPECT_EQ(paged, *all) << most;
+  }
+  const absl::StatusOr<FdNumbers> beyond = ListFdsAfter(100'000'000, 5);
+  ASSERT_TRUE(beyond.ok());
+  EXPECT_TRUE(beyond->numbers.empty());
+  EXPECT_FALSE(beyond->more);
+}
+
 TEST(FdTableTest, WithoutADescriptorToReadItByTheListIsTheSameEvenAboveALoweredLimit) {
   const absl::StatusOr<std::vector<int>> before = ListFds();
   ASSERT_TRUE(before.ok());

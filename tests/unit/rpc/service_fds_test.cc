@@ -91,6 +91,8 @@ TEST_F(FdApiTest, TheListIsTheProcesss) {
 
 TEST_F(FdApiTest, ALabelThatIsLateNeverSticksToWhoeverGotTheNumber) {
   net::UniqueFd old = ConnectTo(node_.at());
+  // From here on the node opens nothing that could take the number.
+  ASSERT_TRUE(node_.WaitSnapshot([](const ServerSnapshot& s) { return s.accepted == 1; }));
   const int number = old.FdDoNotKeep();
   const uint64_t cookie = net::SocketCookie(number);
   Say({{number, cookie, "peer of old", PoolKind::kOutbound}});
