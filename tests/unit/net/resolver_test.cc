@@ -307,11 +307,10 @@ TEST_F(ResolverTest, ItsSocketsAreNamedWhileItHasThem) {
     EXPECT_FALSE(own.empty());
     EXPECT_EQ(static_cast<int>(own.size()), thread_.files().used() - EventLoop::kDescriptors);
     for (const OwnFd& fd : own) {
-      const std::optional<FdEntry> entry = ReadFd(fd.fd);
-      ASSERT_TRUE(entry);
-      EXPECT_EQ(entry->cookie, fd.cookie);
-      EXPECT_EQ(entry->protocol, "udp");
-      EXPECT_EQ(entry->remote, Loopback(server_->port()));
+      const FdEntry entry = ReadFd(fd.fd).value();
+      EXPECT_EQ(entry.cookie, fd.cookie);
+      EXPECT_EQ(entry.protocol, "udp");
+      EXPECT_EQ(entry.remote, Loopback(server_->port()));
       EXPECT_EQ(fd.pool, PoolKind::kFiles);
     }
     resolver_->Cancel(silent);
