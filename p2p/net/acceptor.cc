@@ -1,8 +1,10 @@
 #include <absl/strings/str_cat.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -20,6 +22,8 @@ namespace {
 
 // With the loop's four calls a turn: 32 a turn, sessions served after each eight.
 constexpr int kAcceptsACall = 8;
+constexpr int kLostInARow = 64;  // beyond that it is not one connection that went wrong
+constexpr int kMostLeftFree = 8;
 constexpr Duration kFirstPause = std::chrono::milliseconds(10);
 constexpr Duration kLongestPause = std::chrono::seconds(1);
 
@@ -58,6 +62,7 @@ struct Acceptor::Impl {
         retry(loop_in, [this] { Resume(); }) {}
 
   bool SomebodyWaits(int listening_fd) const;
+  bool EnoughFree(int listening_fd) const;
   std::optional<FdTicket> TakeTicket(const Acceptor& acceptor);
   void Pause(const Acceptor& acceptor, int error);
   void Resume();
@@ -78,7 +83,9 @@ struct Acceptor::Impl {
   // While descriptors are out, the ticket in hand is kept for the next try: giving it back would
   // wake other acceptors of the pool, which would do the same to us.
   std::optional<FdTicket> kept;
-  bool starving = false;      // since the last accepted connection
+  bool starving = false;        // since the last accepted connection
+  bool kernel_refused = false;  // a descriptor, since the queue was last empty
+  int lost_in_a_row = 0;
   bool* destroyed = nullptr;  // set while OnReady runs: told when the acceptor dies in a callback
   int on_room = 0;
   std::atomic<bool> waiting{false};  // for a ticket to come back; the pool's hook clears it
@@ -92,6 +99,20 @@ struct Acceptor::Impl {
 bool Acceptor::Impl::SomebodyWaits(int listening_fd) const {
   pollfd entry{listening_fd, POLLIN, 0};
   return ::poll(&entry, 1, 0) > 0;
+}
+
+// Whether the one that would be accepted leaves enough for others. Asked by trying, since a limit
+// and a count of what is open are two looks at what other threads change in between.
+bool Acceptor::Impl::EnoughFree(int listening_fd) const {
+  const int leave = std::clamp(delegate.LeaveFree(), 0, kMostLeftFree);
+  if (leave == 0) return true;
+  std::array<UniqueFd, kMostLeftFree + 1> trial;
+  for (int i = 0; i <= leave; ++i) {
+    UniqueFd& fd = trial[static_cast<size_t>(i)];
+    fd = UniqueFd(::fcntl(listening_fd, F_DUPFD_CLOEXEC, 0));
+    if (!fd) return false;
+  }
+  return true;
 }
 
 // nullopt: nothing to do now; accepting is paused if somebody waits.
@@ -125,6 +146,7 @@ void Acceptor::Impl::Pause(const Acceptor& acceptor, int error) {
   paused.store(true, std::memory_order_relaxed);
   last_errno.store(error, std::memory_order_relaxed);
   waiting.store(true);
+  kernel_refused = kernel_refused || error == EMFILE || error == ENFILE;
   if (error != 0) pool.TellNextReturn();
   if (!starving) Increment(starved);
   starving = true;
@@ -148,6 +170,9 @@ void Acceptor::Impl::Pause(const Acceptor& acceptor, int error) {
           ? "no descriptor is left for another connection: new ones wait in the kernel's queue "
             "until "
             "one closes; a higher limit of open files (ulimit -n, LimitNOFILE=) makes more room"
+      : OneConnectionLost(error)
+          ? "every connection in the kernel's queue turns out to be lost; looked at again by "
+            "backoff"
           : "the kernel refuses another descriptor: new connections wait in its queue; tried again "
             "as "
             "soon as one closes, and by backoff",
@@ -157,8 +182,13 @@ void Acceptor::Impl::Pause(const Acceptor& acceptor, int error) {
 void Acceptor::Impl::Resume() {
   waiting.store(false);
   retry.Cancel();
+  if (!registration.Pause(false)) {  // kicks
+    waiting.store(true);
+    retry.SetAt(loop.Now() + pause);
+    pause = std::min(pause * 2, kLongestPause);
+    return;
+  }
   paused.store(false, std::memory_order_relaxed);
-  registration.Pause(false);  // kicks
 }
 
 absl::StatusOr<std::unique_ptr<Acceptor>> Acceptor::Start(EventLoop& loop, Listener listener,
@@ -205,6 +235,11 @@ bool Acceptor::OnReady(uint32_t /*events*/) {
   bool gone = false;
   impl.destroyed = &gone;
   for (int i = 0; i < kAcceptsACall; ++i) {
+    if (impl.kernel_refused && !impl.EnoughFree(listening)) {
+      impl.destroyed = nullptr;
+      impl.Pause(*this, EMFILE);
+      return false;
+    }
     std::optional<FdTicket> ticket = impl.TakeTicket(*this);
     if (gone) return false;
     if (!ticket) {
@@ -221,10 +256,15 @@ bool Acceptor::OnReady(uint32_t /*events*/) {
       if (error == EINTR) continue;
       if (OneConnectionLost(error)) {
         Increment(impl.aborted);
+        if (++impl.lost_in_a_row < kLostInARow) continue;
+      } else if ((error == EMFILE || error == ENFILE) && impl.delegate.GiveUpReserve()) {
+        impl.kept = std::move(ticket);
         continue;
       }
       impl.destroyed = nullptr;
       if (error == EAGAIN || error == EWOULDBLOCK) {
+        impl.lost_in_a_row = 0;
+        impl.kernel_refused = false;
         impl.Recovered();
         return false;
       }
@@ -232,6 +272,7 @@ bool Acceptor::OnReady(uint32_t /*events*/) {
       impl.Pause(*this, error);
       return false;
     }
+    impl.lost_in_a_row = 0;
     Socket socket(std::move(fd), std::move(*ticket));
     const std::optional<Endpoint> remote = Endpoint::FromSockaddr(name);
     const std::optional<Endpoint> local = socket.Local();

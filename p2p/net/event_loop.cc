@@ -188,7 +188,9 @@ void Registration::Reset() {
   impl.Dequeue(slot);
   [[maybe_unused]] const int result =
       ::epoll_ctl(impl.Set(slot.lane), EPOLL_CTL_DEL, slot.fd, nullptr);
-  assert(result == 0);  // else the descriptor was closed before its registration
+  // Else the descriptor was closed before its registration. Any other error is the kernel's, and
+  // the close that follows ends the watching.
+  assert(result == 0 || (errno != EBADF && errno != ENOENT));
   slot.watcher = nullptr;
   slot.fd = -1;
   ++slot.generation;
@@ -223,22 +225,24 @@ void Registration::Kick() {
   loop_->impl_->Enqueue(loop_->impl_->slots[slot_]);
 }
 
-void Registration::Pause(bool paused) {
-  if (loop_ == nullptr) return;
+bool Registration::Pause(bool paused) {
+  if (loop_ == nullptr) return true;
   EventLoop::Impl& impl = *loop_->impl_;
   EventLoop::Impl::Slot& slot = impl.slots[slot_];
-  if (slot.paused == paused) return;
-  slot.paused = paused;
+  if (slot.paused == paused) return true;
   // A paused descriptor is watched for nothing, so that what comes in does not even wake the loop.
   epoll_event event{};
   event.events = paused ? uint32_t{EPOLLET} : kReadWriteEdges;
   event.data.u64 = EventLoop::Impl::Token(slot_, generation_);
-  ::epoll_ctl(impl.Set(slot.lane), EPOLL_CTL_MOD, slot.fd, &event);
+  const bool done = ::epoll_ctl(impl.Set(slot.lane), EPOLL_CTL_MOD, slot.fd, &event) == 0;
+  if (!done && !paused) return false;  // it would never be woken again
+  slot.paused = paused;                // where pausing failed, its events are dropped
   if (paused) {
     impl.Dequeue(slot);
   } else {
     impl.Enqueue(slot);
   }
+  return true;
 }
 
 Timer::Timer(EventLoop& loop, std::function<void()> on_fire)

@@ -60,9 +60,11 @@ class Registration {
   ~Registration() { Reset(); }
   explicit operator bool() const { return loop_ != nullptr; }
   void Reset();
-  void MoveTo(Lane lane);   // a handshake became a session
-  void Kick();              // call OnReady(0) in a coming turn, in lane order
-  void Pause(bool paused);  // paused: no OnReady at all; unpausing kicks. For listeners.
+  void MoveTo(Lane lane);  // a handshake became a session
+  void Kick();             // call OnReady(0) in a coming turn, in lane order
+  // Paused: no OnReady at all; unpausing kicks. For listeners. False: the kernel refused to watch
+  // it again; try later.
+  bool Pause(bool paused);
 
  private:
   friend class EventLoop;

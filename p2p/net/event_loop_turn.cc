@@ -1,5 +1,6 @@
 // One turn of the loop. Events are only noted when they are fetched; watchers are called from the
 // queues, where destroying a registration takes it out.
+#include <pthread.h>
 #include <unistd.h>
 
 #include <array>
@@ -182,6 +183,8 @@ void EventLoop::Impl::ServeHandshakes() {
 void EventLoop::Run() {
   Impl& impl = *impl_;
   impl.thread.store(std::this_thread::get_id());
+  // For top -H, perf and strace. The first thread's name is the program's, and stays.
+  if (::gettid() != ::getpid()) ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
   while (!impl.stopped) {
     impl.turns.Add();
     const bool busy = impl.Busy();

@@ -55,6 +55,12 @@ class AcceptorDelegate {
   // The pool is full and somebody waits: make room by closing a connection of less worth. False:
   // nothing to give.
   virtual bool MakeRoom() = 0;
+  // The kernel has no descriptor left although the pool has (the limit was lowered, or others took
+  // them). True: one that was held in reserve for this moment was given up, so try again at once.
+  virtual bool GiveUpReserve() { return false; }
+  // So many descriptors must be free before accepting goes on once the kernel had none left: what
+  // others of this process (the operator's door) live on. Not looked at as long as all is well.
+  virtual int LeaveFree() const { return 0; }
 };
 
 struct AcceptorStats {
@@ -68,7 +74,8 @@ struct AcceptorStats {
 
 // Accepts at most 32 a turn. Without a ticket it stops polling (the kernel's queue fills) and
 // resumes the moment a ticket comes back; on EMFILE, ENFILE, ENOBUFS or ENOMEM it pauses for 10 ms,
-// doubling to 1 s, and resumes at once when a ticket comes back. One log line a cause per 10 s.
+// doubling to 1 s, and resumes at once when a ticket comes back. A queue that gives nothing but
+// lost connections is left alone for as long. One log line a cause per 10 s.
 class Acceptor : private Watcher {
  public:
   // `pool` gives the tickets and must outlive the acceptor; several acceptors may share it.

@@ -70,9 +70,12 @@ class Worker final : public net::AcceptorDelegate {
 
  private:
   Worker(Shared& shared, SessionRegistry& registry, size_t index);
+  // Where the kernel has no descriptors left: the operator's door lives on these.
+  static constexpr int kLeftToOthers = 2;
   // AcceptorDelegate
   void OnAccepted(net::Socket socket, const Endpoint& remote, const Endpoint& local) override;
   bool MakeRoom() override;
+  int LeaveFree() const override { return kLeftToOthers; }
   void Adopt(net::Socket socket, const Endpoint& remote, const Endpoint& local);
   void RefuseAtGate(net::Socket socket, const Endpoint& remote, Reason reason);
   void FlushDirty();

@@ -31,6 +31,8 @@ constexpr Duration kSweepFull =
     std::chrono::milliseconds(10);  // somebody may be waiting for a ticket
 constexpr Duration kSweepIdle = std::chrono::milliseconds(100);
 constexpr int kVictimsAtOnce = 4;
+// A second descriptor in reserve only where the pool of files has this much to spare besides.
+constexpr int kFilesNotTouched = 8;
 
 // The kernel's name of a socket, never used twice (SO_COOKIE, since Linux 4.12); 0: `fd` is no
 // socket.
@@ -80,7 +82,12 @@ absl::StatusOr<std::unique_ptr<Door>> Door::Open(const Endpoint& address, int ba
         "admin API on ", address.ToString(), ": no file descriptor left in the pool '",
         ToAbsl(ToString(ticket ? files.kind() : admin.kind())), "'; raise the limit (ulimit -n)"));
   }
-  door->scratch_ = *std::move(scratch);
+  door->reserve_tickets_.push_back(*std::move(scratch));
+  if (files.limit() - files.used() > kFilesNotTouched) {
+    if (std::optional<FdTicket> second = files.TryTake())
+      door->reserve_tickets_.push_back(*std::move(second));
+  }
+  door->RefillReserve();
   ListenAddress where;
   where.family = address.ip.is_v4() ? ListenAddress::Family::kV4 : ListenAddress::Family::kV6;
   where.ip = address.ip;
@@ -210,7 +217,10 @@ std::optional<uint64_t> Door::ChooseVictim() const {
 // So: a duplicate first, then a look at whose socket it is, then shutdown(2), upon which gRPC reads
 // end-of-file and closes. False: not even a descriptor for that moment is to be had.
 bool Door::ShutDown(const Connection& connection) {
-  const net::UniqueFd copy(fcntl(connection.fd, F_DUPFD_CLOEXEC, 0));
+  net::UniqueFd copy(fcntl(connection.fd, F_DUPFD_CLOEXEC, 0));
+  if (!copy && errno != EBADF && GiveUpReserve()) {
+    copy = net::UniqueFd(fcntl(connection.fd, F_DUPFD_CLOEXEC, 0));
+  }
   if (!copy) return errno == EBADF;  // closed meanwhile: the sweep finds it
   if (Cookie(copy.FdDoNotKeep()) == connection.cookie) shutdown(copy.FdDoNotKeep(), SHUT_RDWR);
   return true;
@@ -250,7 +260,26 @@ bool Door::MakeRoom() {
   return !all_busy;
 }
 
+bool Door::GiveUpReserve() {
+  if (reserve_.empty()) return false;
+  reserve_.pop_back();
+  if (sweep_) {
+    const MonoTime when = clock_.Now() + kSweepFull;  // fills it again
+    if (sweep_->when() > when) sweep_->SetAt(when);
+  }
+  return true;
+}
+
+void Door::RefillReserve() {
+  while (reserve_.size() < reserve_tickets_.size()) {
+    net::UniqueFd fd(open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!fd) return;
+    reserve_.push_back(std::move(fd));
+  }
+}
+
 bool Door::Sweep() {
+  RefillReserve();
   std::vector<FdTicket> back;  // given back without the lock: that calls whoever waits for them
   MutexLock lock(mutex_);
   for (auto it = connections_.begin(); it != connections_.end();) {
@@ -275,15 +304,17 @@ void Door::ArmSweep() {
     any = !connections_.empty();
     for (const auto& [id, connection] : connections_) closing = closing || connection.closing;
   }
+  const bool reserve_short = reserve_.size() < reserve_tickets_.size();
   if (!any) {
     sweep_->Cancel();
+    if (reserve_short) sweep_->SetAt(clock_.Now() + kSweepIdle);
     if (const std::function<void()> empty = std::exchange(when_empty_, nullptr)) empty();
     return;
   }
   if (closing || when_empty_) {
     sweep_wait_ = std::min(std::max(sweep_wait_ * 2, kSweepFirst), kSweepFull);
   } else {
-    sweep_wait_ = admin_.used() >= admin_.limit() ? kSweepFull : kSweepIdle;
+    sweep_wait_ = reserve_short || admin_.used() >= admin_.limit() ? kSweepFull : kSweepIdle;
   }
   const MonoTime when = clock_.Now() + sweep_wait_;
   if (sweep_->when() > when || sweep_->when() <= clock_.Now()) sweep_->SetAt(when);

@@ -100,8 +100,10 @@ class Door final : public net::AcceptorDelegate {
   Door(bool token_for_all, FdPool& admin, FdPool& files, const Clock& clock, LogSink& log);
   void OnAccepted(net::Socket socket, const Endpoint& remote, const Endpoint& local) override;
   bool MakeRoom() override;
+  bool GiveUpReserve() override;
+  void RefillReserve();
   std::optional<uint64_t> ChooseVictim() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static bool ShutDown(const Connection& connection);
+  bool ShutDown(const Connection& connection);
   bool MayEnterFreely(std::optional<uid_t> uid) const;
   bool Sweep();  // true: tickets came back
   void ArmSweep();
@@ -113,9 +115,10 @@ class Door final : public net::AcceptorDelegate {
   LogSink& log_;
   LogLimiter limiter_;
   PeerUid uids_;
-  // For the moment in which something on this loop holds a descriptor of its own: ShutDown, and
-  // the reading of descriptors and sockets (api_fds.cc).
-  FdTicket scratch_;
+  // Descriptors of /dev/null, given up where the kernel has none left: so the operator gets in, and
+  // ShutDown has one for its moment, even when the limit was lowered below what the pools hold.
+  std::vector<FdTicket> reserve_tickets_;
+  std::vector<net::UniqueFd> reserve_;
   Endpoint address_;
   std::optional<net::Listener> listener_;  // until Start
   std::unique_ptr<net::Acceptor> acceptor_;
