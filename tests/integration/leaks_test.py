@@ -1,0 +1,97 @@
+"""Nothing is lost over tens of thousands of connections, whichever way they end: the same descriptors, tickets, slots and
+memory as after the first 2,000. scripts/soak runs this file with ten times the cycles.
+
+Environment: HELO_LEAK_CYCLES, how many connections in all (default 20,000).
+"""
+
+import os
+import pathlib
+import subprocess
+import json
+import time
+import unittest
+
+CYCLES = int(os.environ.get("HELO_LEAK_CYCLES", "20000"))
+
+import kit  # noqa: E402  (it takes HELO_* out of the environment)
+
+LOAD = kit.BIN / "helo-load"
+PATHS = ("peer", "us", "reset", "timeout", "gate", "tls", "hello", "verdict")
+WARM = 2000
+MOST_GROWTH = 0.02
+# What a path is given: how many at once, and where it comes from. The gate refuses one source beyond its limits; all
+# other paths come from addresses without.
+LIMITED = ["--source-base", "127.2.0.1", "--sources", "4", "--source-step", "1", "--in-flight", "64"]
+FREE = ["--source-base", "127.1.0.1", "--sources", "16", "--in-flight", "32"]
+MANY = ["--source-base", "127.1.0.1", "--sources", "16", "--in-flight", "400"]
+PLACES = {"gate": LIMITED, "timeout": MANY}
+
+
+def resident_kb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1])
+    raise AssertionError("smaps_rollup without Rss")
+
+
+@unittest.skipUnless(LOAD.exists(), "helo-load is not built here")
+class Leaks(kit.Case):
+    def cycles(self, node, path, count):
+        command = [str(LOAD), "cycle", "--close-path", path, "--count", str(count), "--target", node.address(),
+                   "--network", "helo-it", "--json", *PLACES.get(path, FREE)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False,
+                              timeout=60 + count / 20)
+        self.assertEqual(0, done.returncode, done.stderr)
+        result = json.loads(done.stdout.splitlines()[-1])
+        self.assertEqual({"done": count}, result["outcomes"], f"{path}: {result['troubles']}\n{node.log()[-4000:]}")
+        return result["seconds"]
+
+    def run_all(self, node, total):
+        """Every close path in turn; returns what the node holds afterwards."""
+        took = {path: self.cycles(node, path, total // len(PATHS)) for path in PATHS}
+        return took, self.holdings(node)
+
+    def holdings(self, node):
+        def settled():
+            info = node.info()
+            used = {pool["name"]: pool["used"] for pool in info["fd_pools"]}
+            idle = all(used[name] == 0 for name in ("inbound", "handshakes", "closing")) and used["admin"] <= 2
+            return info if idle else None
+        info = kit.eventually("the last connections are gone", settled, detail=lambda: json.dumps(node.info(), indent=1))
+        tickets = {pool["name"]: pool["used"] for pool in info["fd_pools"]}
+        # The connection that asked is not the node's: its descriptor closes when it pleases.
+        tickets.pop("admin")
+        fds = kit.eventually("the caller's own descriptor is closed", lambda: self.fds_without_admin(node))
+        return {"fds": fds, "tickets": tickets, "slots": (info["inbound"], info["outbound"]),
+                "rss": resident_kb(node.pid)}
+
+    def fds_without_admin(self, node):
+        """How many are open, once two looks a moment apart agree."""
+        first = os.listdir(f"/proc/{node.pid}/fd")
+        time.sleep(0.2)
+        return len(first) if first == os.listdir(f"/proc/{node.pid}/fd") else None
+
+    def test_every_close_path(self):
+        node = self.node("node", options=["--tls-timeout", "1s", "--hello-timeout", "1s", "--linger", "500ms",
+                                          "--max-inbound", "512", "--max-handshakes", "512", "--log-level", "warn",
+                                          "--exempt-sources", "127.1.0.0/16"]).start()
+        _, warm = self.run_all(node, WARM)
+        began = time.monotonic()
+        took, after = self.run_all(node, CYCLES - WARM)
+        seconds = time.monotonic() - began
+        for path in PATHS:
+            count = (CYCLES - WARM) // len(PATHS)
+            print(f"{path:8} {count:7} cycles in {took[path]:7.1f} s, {count / took[path]:7.0f}/s", flush=True)
+        growth = after["rss"] / warm["rss"] - 1
+        print(f"{CYCLES} cycles, {seconds:.1f} s after the first {WARM}: fds {warm['fds']} -> {after['fds']}, "
+              f"tickets {sum(warm['tickets'].values())} -> {sum(after['tickets'].values())}, "
+              f"slots {warm['slots']} -> {after['slots']}, RSS {warm['rss']} -> {after['rss']} kB ({growth:+.2%})",
+              flush=True)
+        self.assertEqual(warm["fds"], after["fds"])
+        self.assertEqual(warm["tickets"], after["tickets"])
+        self.assertEqual(warm["slots"], after["slots"])
+        self.assertLessEqual(growth, MOST_GROWTH, "the node's memory grows")
+
+
+if __name__ == "__main__":
+    kit.main()
