@@ -86,6 +86,8 @@ struct Acceptor::Impl {
   bool starving = false;        // since the last accepted connection
   bool kernel_refused = false;  // a descriptor, since the queue was last empty
   int lost_in_a_row = 0;
+  Duration rest = kFirstPause;
+  MonoTime rested{};
   bool* destroyed = nullptr;  // set while OnReady runs: told when the acceptor dies in a callback
   int on_room = 0;
   std::atomic<bool> waiting{false};  // for a ticket to come back; the pool's hook clears it
@@ -227,6 +229,19 @@ AcceptorStats Acceptor::stats() const {
   stats.last_errno = impl_->last_errno.load(std::memory_order_relaxed);
   stats.paused = impl_->paused.load(std::memory_order_relaxed);
   return stats;
+}
+
+void Acceptor::Rest(int error) {
+  Impl& impl = *impl_;
+  if (impl.paused.load(std::memory_order_relaxed)) return;
+  const MonoTime now = impl.loop.Now();
+  // One that follows the last closely is the same trouble.
+  impl.rest =
+      now < impl.rested + impl.rest * 2 ? std::min(impl.rest * 2, kLongestPause) : kFirstPause;
+  impl.rested = now + impl.rest;
+  impl.pause = impl.rest;
+  impl.Pause(*this, error);
+  impl.waiting.store(false);  // a ticket that comes back, of those very connections, changes nothing
 }
 
 bool Acceptor::OnReady(uint32_t /*events*/) {

@@ -85,6 +85,9 @@ class Acceptor : private Watcher {
   ~Acceptor() override;
   const Listener& listener() const { return listener_; }
   AcceptorStats stats() const;  // any thread
+  // What was accepted could not be served for want of the kernel's memory: no more for 10 ms,
+  // doubling to 1 s as long as that is so. Those who are closed come again at once, and each costs.
+  void Rest(int error);
 
  private:
   Acceptor(EventLoop& loop, Listener listener, FdPool& pool, AcceptorDelegate& delegate,

@@ -59,6 +59,7 @@ void Connection::Begin() {
     End({.reason = Reason::kNoFd,
          .stage = Stage::kGate,
          .text = std::string(FromAbsl(watched.status().message()))});
+    worker_.RestFromAccepting();
     return;
   }
   registration_ = std::move(*watched);

@@ -33,6 +33,7 @@ class Connection final : public net::Watcher, private wire::SessionSink {
 
   ConnId id() const { return id_; }
   const Endpoint& remote() const { return remote_; }
+  MonoTime accepted() const { return accepted_; }
   bool up() const { return phase_ == Phase::kSession && session_ && session_->up(); }
 
   // Commands.

@@ -1,6 +1,7 @@
 #include "p2p/server/worker.h"
 
 #include <algorithm>
+#include <cerrno>
 
 #include "p2p/server/connection.h"
 #include "p2p/server/control.h"
@@ -12,6 +13,9 @@ namespace {
 constexpr size_t kScratchBytes = 32 * 1024;
 constexpr size_t kRefusalKinds =
     1024;  // distinct (source, reason) held until the next flush; beyond that, flush at once
+// Before a connection must make room. Who is serious has sent its first flight by then: it was on
+// its way while the connection waited in the kernel's queue.
+constexpr Duration kLeastStay = std::chrono::milliseconds(50);
 constexpr Duration kRefusalFlush = std::chrono::milliseconds(200);
 
 }  // namespace
@@ -128,9 +132,19 @@ bool Worker::MakeRoom() {
   const ConnId oldest = *handshakes_.at(group).conns.begin();
   Connection* connection = Find(oldest);
   if (connection == nullptr) return false;
+  // Who is refused at once is back at once: this bounds what a small pool costs under a crowd.
+  if (shared_.Now() < connection->accepted() + kLeastStay) return false;
   shared_.gate_refused.fetch_add(1, std::memory_order_relaxed);
   connection->MakeRoom();
   return true;
+}
+
+void Worker::RestFromAccepting() {
+  for (Worker* worker : all_) {
+    worker->Post([worker] {
+      for (const auto& acceptor : worker->acceptors_) acceptor->Rest(ENOMEM);
+    });
+  }
 }
 
 void Worker::BeganHandshake(Connection& connection) {

@@ -61,8 +61,9 @@ class Worker final : public net::AcceptorDelegate {
   Connection* Find(ConnId conn);
   void BeganHandshake(Connection& connection);
   void EndedHandshake(Connection& connection);
-  void Remove(Connection& connection);               // destroyed in a coming turn
-  void MarkDirty(ConnId conn);                       // flush in a coming turn
+  void Remove(Connection& connection);  // destroyed in a coming turn
+  void MarkDirty(ConnId conn);          // flush in a coming turn
+  void RestFromAccepting();  // the kernel could not watch what was accepted: all listeners pause
   void CountRefusal(const peers::Attempt& attempt);  // inbound, before control knew it
   std::vector<PeerSnapshot> TakePeers();
   std::vector<ListenerSnapshot> TakeListeners();

@@ -31,6 +31,10 @@ constexpr Duration kSweepFull =
     std::chrono::milliseconds(10);  // somebody may be waiting for a ticket
 constexpr Duration kSweepIdle = std::chrono::milliseconds(100);
 constexpr int kVictimsAtOnce = 4;
+// What a connection is given to say its first word (most have said it while they waited in the
+// kernel's queue), and then to begin a call, before it may have to make room.
+constexpr Duration kFirstWord = std::chrono::milliseconds(10);
+constexpr Duration kFirstCall = std::chrono::milliseconds(100);
 // A second descriptor in reserve only where the pool of files has this much to spare besides.
 constexpr int kFilesNotTouched = 8;
 
@@ -174,6 +178,7 @@ void Door::OnAccepted(net::Socket socket, const Endpoint& remote, const Endpoint
     connection.remote = remote;
     connection.uid = uid;
     connection.guarded = guarded;
+    connection.accepted = clock_.Now();
     by_remote_[remote] = next_;
     connections_.emplace(next_++, std::move(connection));
     ++stats_.accepted;
@@ -194,23 +199,29 @@ void Door::OnAccepted(net::Socket socket, const Endpoint& remote, const Endpoint
 // The uid that holds most connections loses one without a call in flight: so a flood from one user
 // hurts that user, and an operator with a connection or two is never the one. Among its connections
 // those that never sent a byte go first, for a caller speaks first; then the oldest.
-std::optional<uint64_t> Door::ChooseVictim() const {
+Door::Choice Door::ChooseVictim() const {
   std::map<std::optional<uid_t>, int> held;
   for (const auto& [id, connection] : connections_) {
     if (!connection.closing) ++held[connection.uid];
   }
-  std::optional<uint64_t> victim;
+  Choice choice;
+  const MonoTime now = clock_.Now();
   std::tuple<int, bool, bool> worth;                   // greater goes first
   for (const auto& [id, connection] : connections_) {  // oldest first
     if (connection.closing || connection.calls > 0) continue;
-    const std::tuple<int, bool, bool> mine(held[connection.uid], Silent(connection.fd),
-                                           connection.guarded);
-    if (!victim || mine > worth) {
-      victim = id;
+    const bool silent = Silent(connection.fd);
+    if (now < connection.accepted + (silent ? kFirstWord : kFirstCall)) {
+      choice.some_new = true;
+      continue;
+    }
+    const std::tuple<int, bool, bool> mine(held[connection.uid], silent, connection.guarded);
+    if (!choice.victim || mine > worth) {
+      choice.victim = id;
+      choice.silent = silent;
       worth = mine;
     }
   }
-  return victim;
+  return choice;
 }
 
 // gRPC owns the descriptor and may close it at any moment, after which the number may be a peer's.
@@ -230,13 +241,17 @@ bool Door::MakeRoom() {
   if (Sweep()) return true;
   int coming = 0;
   bool all_busy = false;
+  bool all_new = false;
   {
     MutexLock lock(mutex_);
     for (const auto& [id, connection] : connections_) coming += connection.closing ? 1 : 0;
     while (coming < kVictimsAtOnce) {
-      const std::optional<uint64_t> victim = ChooseVictim();
-      if (!victim) break;
-      Connection& connection = connections_.at(*victim);
+      const Choice choice = ChooseVictim();
+      all_new = choice.some_new;
+      // While one is on its way out, only those that never spoke follow it: the caller whose place
+      // becomes free is one, and somebody's first call may be about to begin.
+      if (!choice.victim || (coming > 0 && !choice.silent)) break;
+      Connection& connection = connections_.at(*choice.victim);
       if (!ShutDown(connection)) break;
       connection.closing = true;
       ++stats_.closed_for_room;
@@ -245,7 +260,7 @@ bool Door::MakeRoom() {
       // operator.
       if (!connection.guarded) break;
     }
-    all_busy = coming == 0;
+    all_busy = coming == 0 && !all_new;
   }
   if (all_busy) {
     if (const LogLimiter::Pass pass = limiter_.Check("busy"); pass.log) {

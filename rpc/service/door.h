@@ -94,6 +94,7 @@ class Door final : public net::AcceptorDelegate {
     Endpoint remote;
     std::optional<uid_t> uid;
     bool guarded = false;
+    MonoTime accepted{};
     int calls = 0;
     bool closing = false;
   };
@@ -102,7 +103,12 @@ class Door final : public net::AcceptorDelegate {
   bool MakeRoom() override;
   bool GiveUpReserve() override;
   void RefillReserve();
-  std::optional<uint64_t> ChooseVictim() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  struct Choice {
+    std::optional<uint64_t> victim;
+    bool silent = false;    // it never said a word
+    bool some_new = false;  // others were left alone because they had no time to begin a call yet
+  };
+  Choice ChooseVictim() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool ShutDown(const Connection& connection);
   bool MayEnterFreely(std::optional<uid_t> uid) const;
   bool Sweep();  // true: tickets came back
