@@ -65,7 +65,8 @@ absl::StatusOr<Tally> Crowd::Run(CrowdOptions options, std::function<Errand(uint
   if (absl::Status status = Prepare(); !status.ok()) return status;
   began_ = loop_->Now();
   churned_ = began_;
-  ends_ = options_.duration > Duration{} ? began_ + options_.duration : kNever;
+  const bool counts_from_now = options_.duration > Duration{} && !options_.all_there;
+  ends_ = counts_from_now ? began_ + options_.duration : kNever;
   beat_ = std::make_unique<net::Timer>(*loop_, [this] { Beat(); });
   loop_->Post([this] { Beat(); });
   loop_->Run();
