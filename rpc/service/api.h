@@ -92,6 +92,7 @@ class AdminApi {
   const std::shared_ptr<Mailbox> mailbox_;
   LogSink& log_;
   FdSources fds_;
+  std::weak_ptr<const ServerSnapshot> listed_;  // what the first page of a list was taken from
   uint64_t next_wait_ = 1;
   struct Wait {
     std::unique_ptr<net::Timer> timer;

@@ -19,6 +19,7 @@ constexpr uint32_t kDefaultAttempts = 100;
 // A page stays well below the 4 MiB that clients take by default, whatever its peers say of
 // themselves.
 constexpr size_t kMostBytesInPage = size_t{2} << 20;
+constexpr Duration kListTogether = std::chrono::seconds(5);
 constexpr size_t kWholeHistory = size_t{1} << 20;
 
 // The place of a peer in the list: "<64 hex digits>.<connection>".
@@ -115,8 +116,8 @@ void AdminApi::ListPeers(const proto::ListPeersRequest& request,
   }
   const uint32_t asked = request.page_size() == 0 ? kMostInPage : request.page_size();
   const int most = static_cast<int>(std::min(asked, kMostInPage));
-  WithSnapshot([reply, direction = *direction, after, most,
-                filter = request.filter()](const ServerSnapshot& snapshot) {
+  const auto fill = [reply, direction = *direction, after, most,
+                     filter = request.filter()](const ServerSnapshot& snapshot) {
     proto::ListPeersResponse page;
     auto peer = snapshot.peers.begin();
     if (after) {
@@ -142,6 +143,20 @@ void AdminApi::ListPeers(const proto::ListPeersRequest& request,
             : std::count_if(snapshot.peers.begin(), snapshot.peers.end(),
                             [&](const PeerSnapshot& p) { return Matches(p, direction, filter); }));
     reply.Ok(std::move(page));
+  };
+  // The pages of one list come from one picture, as long as control still has it: a new one for
+  // each would hold the network loop for as long as there are peers, twenty times for 10,000.
+  if (const auto listed = after ? listed_.lock() : nullptr;
+      listed && loop_.Now() < listed->taken + kListTogether) {
+    fill(*listed);
+    return;
+  }
+  server_.GetSnapshot([this, mailbox = mailbox_, fill](const Snapshot& snapshot) {
+    if (snapshot == nullptr) return;
+    mailbox->Post([this, fill, snapshot] {
+      listed_ = snapshot;
+      fill(*snapshot);
+    });
   });
 }
 
