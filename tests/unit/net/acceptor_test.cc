@@ -39,6 +39,11 @@ class Keeper : public AcceptorDelegate {
     return true;
   }
 
+  bool GiveUpReserve() override { return std::exchange(reserve, UniqueFd()) ? true : false; }
+  int LeaveFree() const override { return leave_free; }
+
+  UniqueFd reserve;
+  int leave_free = 0;
   std::deque<Socket> sockets;
   std::vector<Endpoint> remotes, locals;
   std::function<void()> on_accepted, on_make_room;
@@ -336,6 +341,71 @@ TEST_F(AcceptorTest, OutOfDescriptorsItResumesAtOnceWhenATicketComesBackThoughTh
   EXPECT_TRUE(Accepted(2)) << "the clock stands: only the returned ticket can have woken it";
   exhausted.reset();
   clock_.Advance(seconds(2));
+  thread_.PassTurns();
+  EXPECT_TRUE(Accepted(3));
+}
+
+TEST_F(AcceptorTest, OutOfDescriptorsAReserveLetsOneMoreIn) {
+  Begin(64);
+  std::unique_ptr<NoDescriptors> exhausted;
+  thread_.On([&] {
+    Dial(2);
+    keeper_.reserve = UniqueFd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    ASSERT_TRUE(keeper_.reserve);
+    exhausted = std::make_unique<NoDescriptors>();
+  });
+  ASSERT_TRUE(Paused());
+  EXPECT_EQ(keeper_.count, 1);
+  EXPECT_FALSE(keeper_.reserve);
+  exhausted->Restore();
+}
+
+TEST_F(AcceptorTest, OutOfDescriptorsItLeavesFreeWhatOthersLiveOn) {
+  Begin(64);
+  Dial(2);
+  ASSERT_TRUE(Accepted(2));
+  std::unique_ptr<NoDescriptors> exhausted;
+  thread_.On([&] {
+    keeper_.leave_free = 1;
+    Dial(2);
+    exhausted = std::make_unique<NoDescriptors>();
+  });
+  ASSERT_TRUE(Paused());
+  CloseOne();
+  thread_.PassTurns();
+  clock_.Advance(seconds(2));
+  thread_.PassTurns();
+  EXPECT_EQ(keeper_.count, 2) << "the one that is free is not for it";
+  CloseOne();
+  clock_.Advance(seconds(2));
+  EXPECT_TRUE(Accepted(3));
+  EXPECT_TRUE(Paused());
+  exhausted->Restore();
+  clock_.Advance(seconds(2));
+  thread_.PassTurns();
+  EXPECT_TRUE(Accepted(4));
+}
+
+TEST_F(AcceptorTest, ARestIsNotCutShortByTicketsThatComeBack) {
+  Begin(64);
+  Dial(1);
+  ASSERT_TRUE(Accepted(1));
+  thread_.On([&] { acceptor_->Rest(ENOMEM); });
+  EXPECT_TRUE(acceptor_->stats().paused);
+  Dial(1);
+  CloseOne();
+  thread_.PassTurns();
+  EXPECT_EQ(keeper_.count, 1);
+  clock_.Advance(milliseconds(10));
+  thread_.PassTurns();
+  EXPECT_TRUE(Accepted(2));
+  // The next trouble follows at once: twice as long.
+  thread_.On([&] { acceptor_->Rest(ENOMEM); });
+  Dial(1);
+  clock_.Advance(milliseconds(10));
+  thread_.PassTurns();
+  EXPECT_EQ(keeper_.count, 2);
+  clock_.Advance(milliseconds(10));
   thread_.PassTurns();
   EXPECT_TRUE(Accepted(3));
 }
