@@ -241,7 +241,8 @@ void Acceptor::Rest(int error) {
   impl.rested = now + impl.rest;
   impl.pause = impl.rest;
   impl.Pause(*this, error);
-  impl.waiting.store(false);  // a ticket that comes back, of those very connections, changes nothing
+  impl.waiting.store(
+      false);  // a ticket that comes back, of those very connections, changes nothing
 }
 
 bool Acceptor::OnReady(uint32_t /*events*/) {

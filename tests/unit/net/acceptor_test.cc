@@ -1,3 +1,4 @@
+// Long: a case each.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
