@@ -52,6 +52,7 @@ struct Node::Impl {
   std::optional<DataDir> dir;
   std::optional<tls::NodeKey> key;
   std::unique_ptr<peers::FdBudget> fds;
+  std::unique_ptr<peers::FdReader> fd_reader;
   EchoHandler echo;
   std::unique_ptr<Server> server;
   std::unique_ptr<rpc::AdminServer> admin;
@@ -78,6 +79,8 @@ absl::Status Node::Impl::PlanDescriptors(Config& config) {
   config.fds.listeners = static_cast<int>(config.server.listen.size());
   config.fds.inbound = config.server.max_inbound;
   config.fds.outbound = config.server.max_outbound;
+  config.fds.loops = config.server.loops;
+  config.fds.trusted = static_cast<int>(config.server.trusted.size());
   auto limit = peers::ReadFdLimit();
   if (limit.ok()) limit = peers::RaiseFdLimit(peers::WantedFds(config.fds, limit->open_now));
   if (!limit.ok()) return limit.status();
@@ -93,8 +96,12 @@ absl::Status Node::Impl::PlanDescriptors(Config& config) {
   }
   fds = std::make_unique<peers::FdBudget>(*plan);
   // What does not fit is not promised to anybody either.
-  config.server.max_inbound = plan->pools[static_cast<size_t>(PoolKind::kInbound)];
-  config.server.max_outbound = plan->pools[static_cast<size_t>(PoolKind::kOutbound)];
+  config.server.max_inbound = plan->max_inbound;
+  config.server.max_outbound = plan->max_outbound;
+  auto spare = fds->pool(PoolKind::kSpare).TryTake();
+  auto reader = peers::FdReader::Open(spare ? *std::move(spare) : FdTicket());
+  if (!reader.ok()) return reader.status();
+  fd_reader = *std::move(reader);
   return absl::OkStatus();
 }
 
@@ -107,6 +114,7 @@ absl::Status Node::Impl::StartServer(const Config& config) {
   deps.rng = &SystemRng();
   deps.log = &log;
   deps.fds = fds.get();
+  deps.read_fds = [this] { return fd_reader->Read(); };
   deps.handlers = {&echo};
   deps.save_peers = [peers_path](const std::vector<PeerAddress>& peers) {
     return SavePeers(peers_path, peers);
@@ -139,8 +147,6 @@ absl::Status Node::Impl::StartAdmin(const Config& config, std::function<void()> 
   facts.started = started;
   facts.open_files = {{dir->File("LOCK"), "lock of the data directory"}};
   if (!config.log_file.empty()) facts.open_files.emplace_back(config.log_file, "log file");
-  facts.fd_limit = fds->plan().limit;
-  facts.fd_sentences = fds->plan().sentences;
   rpc::AdminHooks hooks;
   hooks.log_level = [this] { return log.level(); };
   hooks.set_log_level = [this](LogLevel level) { log.SetLevel(level); };
@@ -208,6 +214,8 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, NodeLo
   if (absl::Status status = impl.StartServer(config); !status.ok()) return status;
   if (absl::Status status = impl.StartAdmin(config, std::move(ask_to_stop)); !status.ok())
     return status;
+  // All that the node opens for itself is open, and no peer has come or been dialed yet.
+  if (auto limit = impl.fd_reader->Read(); limit.ok()) impl.fds->SettleOwn(*limit);
   impl.server->Start();
   if (absl::Status status = impl.Announce(options); !status.ok()) return status;
   return node;

@@ -1,6 +1,7 @@
 #include "p2p/peers/eviction.h"
 
 #include <absl/container/flat_hash_map.h>
+#include <absl/container/flat_hash_set.h>
 
 #include <algorithm>
 #include <bit>
@@ -31,6 +32,56 @@ void Protect(std::vector<Ranked>& from, size_t n,
 bool Senior(const Ranked& a, const Ranked& b) {
   if (a.who.up_since != b.who.up_since) return a.who.up_since < b.who.up_since;
   return a.who.conn < b.who.conn;
+}
+
+// Those of `left`, senior first, that nothing protects.
+void TakeOutProtected(std::vector<Ranked>& left) {
+  // Different groups before a second one of the same.
+  Protect(left, kProtectByGroup, [](const Ranked& a, const Ranked& b) {
+    if (a.seniority_in_group != b.seniority_in_group)
+      return a.seniority_in_group < b.seniority_in_group;
+    if (a.group_order != b.group_order) return a.group_order < b.group_order;
+    return Senior(a, b);
+  });
+  Protect(left, kProtectByRtt, [](const Ranked& a, const Ranked& b) {
+    const Duration rtt_a = a.who.least_rtt.value_or(Duration::max());
+    const Duration rtt_b = b.who.least_rtt.value_or(Duration::max());
+    return rtt_a != rtt_b ? rtt_a < rtt_b : Senior(a, b);
+  });
+  Protect(left, kProtectByMessage, [](const Ranked& a, const Ranked& b) {
+    const MonoTime last_a = a.who.last_message.value_or(MonoTime::min());
+    const MonoTime last_b = b.who.last_message.value_or(MonoTime::min());
+    return last_a != last_b ? last_a > last_b : Senior(a, b);
+  });
+  Protect(left, left.size() / 2, Senior);
+}
+
+// Up to `n`: each time the youngest of the group that has most left, the younger of two such.
+std::vector<ConnId> YoungestOfLargestGroups(std::vector<Ranked> from, size_t n) {
+  absl::flat_hash_map<Subnet, std::vector<const Ranked*>> groups;
+  std::sort(from.begin(), from.end(), Senior);
+  for (const Ranked& peer : from) groups[peer.group].push_back(&peer);
+  const auto better = [](const std::vector<const Ranked*>* a, const std::vector<const Ranked*>* b) {
+    if (a->size() != b->size()) return a->size() < b->size();
+    return Senior(*a->back(), *b->back());
+  };
+  std::vector<std::vector<const Ranked*>*> heap;
+  heap.reserve(groups.size());
+  for (auto& [subnet, members] : groups) heap.push_back(&members);
+  std::make_heap(heap.begin(), heap.end(), better);
+  std::vector<ConnId> victims;
+  while (victims.size() < n && !heap.empty()) {
+    std::pop_heap(heap.begin(), heap.end(), better);
+    std::vector<const Ranked*>& members = *heap.back();
+    victims.push_back(members.back()->who.conn);
+    members.pop_back();
+    if (members.empty()) {
+      heap.pop_back();
+    } else {
+      std::push_heap(heap.begin(), heap.end(), better);
+    }
+  }
+  return victims;
 }
 
 uint64_t ReadLittleEndian(ByteView bytes) {
@@ -71,48 +122,48 @@ uint64_t SipHash24(const GroupKey& key, ByteView data) {
   return v0 ^ v1 ^ v2 ^ v3;
 }
 
+namespace {
+
+std::vector<Ranked> Rank(const std::vector<EvictionCandidate>& candidates, const GroupKey& key) {
+  std::vector<Ranked> all;
+  all.reserve(candidates.size());
+  for (const EvictionCandidate& who : candidates) {
+    const Subnet group = NetworkGroupOf(who.ip);
+    all.push_back({who, group, SipHash24(key, group.base.bytes()), 0});
+  }
+  std::sort(all.begin(), all.end(), Senior);
+  absl::flat_hash_map<Subnet, size_t> seen;
+  for (Ranked& peer : all) peer.seniority_in_group = seen[peer.group]++;
+  return all;
+}
+
+}  // namespace
+
 std::optional<ConnId> ChooseVictim(const std::vector<EvictionCandidate>& candidates,
                                    const GroupKey& key) {
   if (candidates.size() < kLeastEvictable) return std::nullopt;
-  std::vector<Ranked> left;
-  left.reserve(candidates.size());
-  for (const EvictionCandidate& who : candidates) {
-    const Subnet group = NetworkGroupOf(who.ip);
-    const uint64_t order = SipHash24(key, group.base.bytes());
-    left.push_back({who, group, order, 0});
-  }
-  std::sort(left.begin(), left.end(), Senior);
-  absl::flat_hash_map<Subnet, size_t> seen;
-  for (Ranked& peer : left) peer.seniority_in_group = seen[peer.group]++;
+  return ChooseVictims(candidates, key, 1).front();
+}
 
-  // Different groups before a second one of the same.
-  Protect(left, kProtectByGroup, [](const Ranked& a, const Ranked& b) {
-    if (a.seniority_in_group != b.seniority_in_group)
-      return a.seniority_in_group < b.seniority_in_group;
-    if (a.group_order != b.group_order) return a.group_order < b.group_order;
-    return Senior(a, b);
-  });
-  Protect(left, kProtectByRtt, [](const Ranked& a, const Ranked& b) {
-    const Duration rtt_a = a.who.least_rtt.value_or(Duration::max());
-    const Duration rtt_b = b.who.least_rtt.value_or(Duration::max());
-    return rtt_a != rtt_b ? rtt_a < rtt_b : Senior(a, b);
-  });
-  Protect(left, kProtectByMessage, [](const Ranked& a, const Ranked& b) {
-    const MonoTime last_a = a.who.last_message.value_or(MonoTime::min());
-    const MonoTime last_b = b.who.last_message.value_or(MonoTime::min());
-    return last_a != last_b ? last_a > last_b : Senior(a, b);
-  });
-  Protect(left, left.size() / 2, Senior);
-
-  absl::flat_hash_map<Subnet, size_t> sizes;
-  for (const Ranked& peer : left) ++sizes[peer.group];
-  const Ranked* victim = nullptr;
-  for (const Ranked& peer : left) {
-    const bool worse = victim == nullptr || sizes[peer.group] > sizes[victim->group] ||
-                       (sizes[peer.group] == sizes[victim->group] && Senior(*victim, peer));
-    if (worse) victim = &peer;
+std::vector<ConnId> ChooseVictims(const std::vector<EvictionCandidate>& candidates,
+                                  const GroupKey& key, size_t n) {
+  std::vector<Ranked> left = Rank(candidates, key);
+  std::vector<ConnId> victims;
+  // Rounds, because each takes at most half: who is protected is asked anew among those left.
+  while (victims.size() < n && left.size() >= kLeastEvictable) {
+    std::vector<Ranked> unprotected = left;
+    TakeOutProtected(unprotected);
+    const std::vector<ConnId> chosen =
+        YoungestOfLargestGroups(std::move(unprotected), n - victims.size());
+    victims.insert(victims.end(), chosen.begin(), chosen.end());
+    const absl::flat_hash_set<ConnId> gone(chosen.begin(), chosen.end());
+    left.erase(std::remove_if(left.begin(), left.end(),
+                              [&](const Ranked& peer) { return gone.contains(peer.who.conn); }),
+               left.end());
   }
-  return victim->who.conn;
+  const std::vector<ConnId> last = YoungestOfLargestGroups(std::move(left), n - victims.size());
+  victims.insert(victims.end(), last.begin(), last.end());
+  return victims;
 }
 
 }  // namespace helo::peers

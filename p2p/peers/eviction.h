@@ -40,6 +40,12 @@ struct EvictionCandidate {
 std::optional<ConnId> ChooseVictim(const std::vector<EvictionCandidate>& candidates,
                                    const GroupKey& key);
 
+// For when so many must go, whoever they are (the limit of descriptors fell): all that is said
+// above holds among those who are left each time, and at last protects nobody. At most `n`, the
+// first to go first.
+std::vector<ConnId> ChooseVictims(const std::vector<EvictionCandidate>& candidates,
+                                  const GroupKey& key, size_t n);
+
 // What one operator of a network can easily have many addresses of: IPv4 /16, IPv6 /32.
 Subnet NetworkGroupOf(const IpAddress& ip);
 

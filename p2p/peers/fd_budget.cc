@@ -2,13 +2,8 @@
 
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_join.h>
-#include <dirent.h>
-#include <sys/resource.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
-#include <memory>
 #include <numeric>
 #include <utility>
 
@@ -17,9 +12,12 @@
 namespace helo::peers {
 namespace {
 
-constexpr uint64_t kInfinityMeans = uint64_t{1} << 30;
 constexpr int64_t kHandshakesLeast = 64;
 constexpr int64_t kHandshakesMost = 4096;
+constexpr int kFilesALoop = 4;  // net::EventLoop::kDescriptors
+// What the node opens for itself with one loop (18), two for the resolver, two for files that are
+// written.
+constexpr int kFilesLeast = 22;
 
 using Amounts = std::array<int64_t, kPoolKinds>;
 constexpr std::array<PoolKind, kPoolKinds> kInOrder = {
@@ -31,38 +29,37 @@ int64_t Sum(const Amounts& amounts) {
   return std::accumulate(amounts.begin(), amounts.end(), int64_t{0});
 }
 
-std::string_view PoolNoun(PoolKind kind) {
+// As in "5 handshakes"; ToString's word where that one says it.
+std::string PoolWords(PoolKind kind, int64_t n) {
+  const auto of = [n](std::string_view one, std::string_view many) {
+    return absl::StrCat(n, " ", ToAbsl(n == 1 ? one : many));
+  };
   switch (kind) {
     case PoolKind::kListener:
-      return "listeners";
+      return of("listener", "listeners");
     case PoolKind::kInbound:
-      return "inbound peers";
+      return of("inbound peer", "inbound peers");
     case PoolKind::kOutbound:
-      return "outbound peers";
+      return of("outbound peer", "outbound peers");
     case PoolKind::kHandshake:
-      return "handshakes";
-    case PoolKind::kClosing:
-      return "closing";
-    case PoolKind::kAdmin:
-      return "admin";
+      return of("handshake", "handshakes");
     case PoolKind::kFiles:
-      return "files and plugins";
-    case PoolKind::kSpare:
-      return "spare";
+      return of("for files and plugins", "for files and plugins");
+    default:
+      return of(ToString(kind), ToString(kind));
   }
-  return "";
 }
 
 Amounts ToAmounts(const FdDemand& demand) {
   Amounts amounts{};
   const auto set = [&](PoolKind kind, int n) { amounts[Index(kind)] = std::max(n, 0); };
   set(PoolKind::kListener, demand.listeners);
-  set(PoolKind::kInbound, demand.inbound);
+  amounts[Index(PoolKind::kInbound)] = int64_t{std::max(demand.inbound, 0)} + demand.trusted;
   set(PoolKind::kOutbound, demand.outbound);
   set(PoolKind::kHandshake, demand.handshakes);
   set(PoolKind::kClosing, demand.closing);
   set(PoolKind::kAdmin, demand.admin);
-  set(PoolKind::kFiles, demand.files);
+  set(PoolKind::kFiles, demand.files + kFilesALoop * (std::max(demand.loops, 1) - 1));
   set(PoolKind::kSpare, demand.spare);
   return amounts;
 }
@@ -106,14 +103,13 @@ Amounts Share(const Amounts& from, const Amounts& to, int64_t room) {
   return result;
 }
 
-std::string SumSentence(const Amounts& pools, int open_now, uint64_t limit) {
-  std::vector<std::string> parts = {absl::StrCat(open_now, " open now")};
+std::string SumSentence(const Amounts& pools, int outside, uint64_t limit) {
+  std::vector<std::string> parts = {absl::StrCat(outside, " open outside the pools")};
   for (int i = 0; i < kPoolKinds; ++i) {
-    parts.push_back(absl::StrCat(pools[static_cast<size_t>(i)], " ",
-                                 ToAbsl(PoolNoun(static_cast<PoolKind>(i)))));
+    parts.push_back(PoolWords(static_cast<PoolKind>(i), pools[static_cast<size_t>(i)]));
   }
   return absl::StrCat("File descriptors: ", absl::StrJoin(parts, " + "), " = ",
-                      Sum(pools) + open_now, " of ", limit, ".");
+                      Sum(pools) + outside, " of ", limit, ".");
 }
 
 std::vector<std::string> HowToRaise(uint64_t want, const FdLimit& limit) {
@@ -136,29 +132,52 @@ std::vector<std::string> HowToRaise(uint64_t want, const FdLimit& limit) {
   return sentences;
 }
 
-// The kernel refuses more than this even where the hard limit is infinite (man 5 proc).
-uint64_t NrOpen() {
-  std::ifstream file("/proc/sys/fs/nr_open");
-  uint64_t most = 0;
-  return file >> most ? most : kInfinityMeans;
+int64_t Room(const FdLimit& limit) {
+  return static_cast<int64_t>(std::min(limit.soft, kFdInfinity)) - limit.open_now;
+}
+
+Amounts Asked(const FdDemand& demand, int64_t room) {
+  Amounts asked = ToAmounts(demand);
+  if (demand.handshakes <= 0) {
+    const int64_t rest = room - Sum(asked);
+    asked[Index(PoolKind::kHandshake)] = std::clamp(rest / 4, kHandshakesLeast, kHandshakesMost);
+  }
+  return asked;
+}
+
+FdPlan MakePlan(const FdDemand& demand, const FdLimit& limit, const Amounts& asked,
+                const Amounts& pools) {
+  FdPlan plan;
+  plan.demand = demand;
+  plan.outside = limit.open_now;
+  plan.limit = limit.soft;
+  plan.total = static_cast<int>(Sum(pools) + limit.open_now);
+  plan.reduced = pools != asked;
+  plan.sentences.push_back(SumSentence(pools, limit.open_now, limit.soft));
+  std::vector<std::string> less;
+  for (size_t i = 0; i < kPoolKinds; ++i) {
+    plan.pools[i] = static_cast<int>(pools[i]);
+    if (pools[i] != asked[i]) {
+      less.push_back(
+          absl::StrCat(PoolWords(static_cast<PoolKind>(i), pools[i]), " instead of ", asked[i]));
+    }
+  }
+  plan.wanted = static_cast<uint64_t>(Sum(asked) + limit.open_now);
+  // Trusted ids and the others share what there is as they share what was asked for.
+  const int64_t with_trusted = std::max<int64_t>(asked[Index(PoolKind::kInbound)], 1);
+  plan.max_inbound = static_cast<int>(pools[Index(PoolKind::kInbound)] *
+                                      std::max(demand.inbound, 0) / with_trusted);
+  plan.max_outbound = plan.pools[Index(PoolKind::kOutbound)];
+  if (plan.reduced) {
+    plan.sentences.push_back(absl::StrCat("That is less than configured, which needs ", plan.wanted,
+                                          ": ", absl::StrJoin(less, ", "), "."));
+    for (std::string& sentence : HowToRaise(plan.wanted, limit))
+      plan.sentences.push_back(std::move(sentence));
+  }
+  return plan;
 }
 
 }  // namespace
-
-absl::StatusOr<FdLimit> ReadFdLimit() {
-  rlimit raw{};
-  if (getrlimit(RLIMIT_NOFILE, &raw) != 0) return ErrnoStatus(errno, "getrlimit RLIMIT_NOFILE");
-  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir("/proc/self/fd"), closedir);
-  if (dir == nullptr) return ErrnoStatus(errno, "opendir /proc/self/fd");
-  FdLimit limit;
-  limit.soft = std::min<uint64_t>(raw.rlim_cur, kInfinityMeans);
-  limit.hard = std::min<uint64_t>(raw.rlim_max, kInfinityMeans);
-  while (const dirent* entry = readdir(dir.get())) {
-    if (entry->d_name[0] != '.') ++limit.open_now;
-  }
-  --limit.open_now;  // the directory itself, closed again
-  return limit;
-}
 
 uint64_t WantedFds(const FdDemand& demand, int open_now) {
   Amounts asked = ToAmounts(demand);
@@ -167,38 +186,24 @@ uint64_t WantedFds(const FdDemand& demand, int open_now) {
   return static_cast<uint64_t>(Sum(asked) + std::max(open_now, 0));
 }
 
-absl::StatusOr<FdLimit> RaiseFdLimit(uint64_t want) {
-  rlimit raw{};
-  if (getrlimit(RLIMIT_NOFILE, &raw) != 0) return ErrnoStatus(errno, "getrlimit RLIMIT_NOFILE");
-  const rlim_t now = raw.rlim_cur;
-  for (const uint64_t ask : {want, std::min(want, NrOpen())}) {
-    raw.rlim_cur = std::min<rlim_t>(ask, raw.rlim_max);
-    if (raw.rlim_cur <= now || setrlimit(RLIMIT_NOFILE, &raw) == 0) break;
-  }
-  return ReadFdLimit();
-}
-
 FdDemand LeastFds(const FdDemand& demand) {
   FdDemand least = demand;
   least.inbound = std::min(demand.inbound, 4);
+  least.trusted = std::min(demand.trusted, 1);
   least.outbound = std::min(demand.outbound, 4);
   least.closing = std::min(demand.closing, 4);
   least.admin = std::min(demand.admin, 2);
-  least.files = std::min(demand.files, 16);
+  least.files = std::min(demand.files, kFilesLeast);
   least.handshakes = demand.handshakes > 0 ? std::min(demand.handshakes, 4) : 4;
   return least;
 }
 
 absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit) {
-  Amounts asked = ToAmounts(demand);
-  const int64_t room = static_cast<int64_t>(std::min(limit.soft, kInfinityMeans)) - limit.open_now;
-  if (demand.handshakes <= 0) {
-    const int64_t rest = room - Sum(asked);
-    asked[Index(PoolKind::kHandshake)] = std::clamp(rest / 4, kHandshakesLeast, kHandshakesMost);
-  }
+  const int64_t room = Room(limit);
+  const Amounts asked = Asked(demand, room);
   const Amounts least = ToAmounts(LeastFds(demand));
-  const uint64_t want = static_cast<uint64_t>(Sum(asked) + limit.open_now);
   if (Sum(least) > room) {
+    const uint64_t want = static_cast<uint64_t>(Sum(asked) + limit.open_now);
     std::vector<std::string> sentences = {
         absl::StrCat("The limit of ", limit.soft, " file descriptors (", limit.open_now,
                      " are open) is too low to work with: at least ", Sum(least) + limit.open_now,
@@ -206,42 +211,31 @@ absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit) {
     for (std::string& sentence : HowToRaise(want, limit)) sentences.push_back(std::move(sentence));
     return absl::FailedPreconditionError(absl::StrJoin(sentences, " "));
   }
-
-  Amounts pools = asked;
   const Amounts comfortable = Comfortable(asked);
-  if (Sum(comfortable) > room) {
-    pools = Share(least, comfortable, room - Sum(least));
-  } else if (Sum(asked) > room) {
-    pools = Share(comfortable, asked, room - Sum(comfortable));
-  }
-
-  FdPlan plan;
-  plan.limit = limit.soft;
-  plan.total = static_cast<int>(Sum(pools) + limit.open_now);
-  plan.reduced = pools != asked;
-  plan.sentences.push_back(SumSentence(pools, limit.open_now, limit.soft));
-  std::vector<std::string> less;
-  for (int i = 0; i < kPoolKinds; ++i) {
-    const size_t at = static_cast<size_t>(i);
-    plan.pools[at] = static_cast<int>(pools[at]);
-    if (pools[at] == asked[at]) continue;
-    less.push_back(absl::StrCat(ToAbsl(PoolNoun(static_cast<PoolKind>(i))), " ", pools[at],
-                                " instead of ", asked[at]));
-  }
-  if (plan.reduced) {
-    plan.sentences.push_back(absl::StrCat("That is less than configured, which needs ", want, ": ",
-                                          absl::StrJoin(less, ", "), "."));
-    for (std::string& sentence : HowToRaise(want, limit))
-      plan.sentences.push_back(std::move(sentence));
-  }
-  return plan;
+  if (Sum(comfortable) > room)
+    return MakePlan(demand, limit, asked, Share(least, comfortable, room - Sum(least)));
+  if (Sum(asked) > room)
+    return MakePlan(demand, limit, asked, Share(comfortable, asked, room - Sum(comfortable)));
+  return MakePlan(demand, limit, asked, asked);
 }
 
-FdBudget::FdBudget(const FdPlan& plan) : plan_(plan) {
-  for (int i = 0; i < kPoolKinds; ++i) {
-    const size_t at = static_cast<size_t>(i);
-    pools_[at] = std::make_unique<FdPool>(static_cast<PoolKind>(i), plan_.pools[at]);
+FdPlan SqueezeFds(const FdDemand& demand, const FdLimit& limit) {
+  if (absl::StatusOr<FdPlan> plan = PlanFds(demand, limit); plan.ok()) return *std::move(plan);
+  const int64_t room = Room(limit);
+  const Amounts least = ToAmounts(LeastFds(demand));
+  Amounts standing{};  // what is there anyway, and the operator's way in
+  for (PoolKind kind :
+       {PoolKind::kListener, PoolKind::kFiles, PoolKind::kSpare, PoolKind::kAdmin}) {
+    standing[Index(kind)] = least[Index(kind)];
   }
+  const int64_t left = std::max<int64_t>(room - Sum(standing), 0);
+  FdPlan plan = MakePlan(demand, limit, Asked(demand, room), Share(standing, least, left));
+  plan.too_low = true;
+  plan.sentences.insert(
+      plan.sentences.begin() + 1,
+      absl::StrCat("That limit is too low to work with: at least ", Sum(least) + limit.open_now,
+                   " are needed. The node goes on with as many peers as fit."));
+  return plan;
 }
 
 }  // namespace helo::peers

@@ -144,6 +144,29 @@ UpResult PeerTable::Up(ConnId conn, MonoTime now) {
   return result;
 }
 
+std::vector<Closing> PeerTable::Shrink(Direction direction, int most) {
+  std::array<std::vector<EvictionCandidate>, 3> up;  // in the order in which they go
+  size_t count = 0;
+  for (const auto& [conn, entry] : entries_) {
+    if (entry.up_order == 0 || entry.who.direction != direction) continue;
+    up[entry.who.trusted     ? 2
+       : entry.who.is_static ? 1
+                             : 0]
+        .push_back(
+            {conn, entry.who.remote.ip, entry.up_since, entry.least_rtt, entry.last_message});
+    ++count;
+  }
+  const size_t may_stay = static_cast<size_t>(std::max(most, 0));
+  std::vector<Closing> close;
+  for (const std::vector<EvictionCandidate>& group : up) {
+    if (count - close.size() <= may_stay) break;
+    for (ConnId conn : ChooseVictims(group, group_key_, count - close.size() - may_stay))
+      close.push_back({conn, Reason::kEvicted});
+  }
+  for (const Closing& closing : close) Remove(closing.conn);
+  return close;
+}
+
 // At the side that is not the referee, a second connection that comes up closes the older ones that
 // are up; older means accepted before it. Those that are not up are the referee's to answer. If the
 // later accepted one came up first, the referee has closed one of the two and its word is on the

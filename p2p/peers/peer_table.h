@@ -79,7 +79,11 @@ class PeerTable {
   // waits for a challenge of it, ChallengeEnded(newcomer, false) is still to be called.
   void Closed(ConnId conn, MonoTime now);
 
+  // Nobody goes at once: see Shrink.
   void SetLimits(TableLimits limits) { limits_ = limits; }
+  // So few may be up in this direction from now on, trusted ones included: who is to be closed with
+  // EVICTED, out of the table already. The least useful go first, then static ones, trusted last.
+  std::vector<Closing> Shrink(Direction direction, int most);
   const TableLimits& limits() const { return limits_; }
   int inbound() const;  // slots reserved or used; trusted ones not counted
   int outbound() const;

@@ -42,6 +42,7 @@ Control::Control(Shared& shared)
       trusted_(shared.options.trusted.begin(), shared.options.trusted.end()) {}
 
 Control::~Control() {
+  fds_timer_.reset();
   worth_timer_.reset();
   dial_timer_.reset();
   resolving_.clear();
@@ -53,6 +54,10 @@ void Control::Launch(std::vector<Worker*> workers) {
   dial_timer_ = std::make_unique<net::Timer>(*loop_, [this] { DialDue(); });
   worth_timer_ = std::make_unique<net::Timer>(*loop_, [this] { CollectWorth(); });
   worth_timer_->SetAt(shared_.Now() + kWorthEvery);
+  if (shared_.deps.read_fds) {
+    fds_timer_ = std::make_unique<net::Timer>(*loop_, [this] { CheckFds(); });
+    fds_timer_->SetAt(shared_.Now() + kFdsEvery);
+  }
   const MonoTime now = shared_.Now();
   for (const PeerAddress& peer : shared_.options.static_peers) {
     dials_.Add(peer, peers::TargetKind::kStatic, /*saved=*/false, now);
@@ -345,11 +350,13 @@ void Control::CollectWorth() {
   // Facts for choosing whom to evict are only needed when a choice is near.
   if (table_.inbound() * 10 < table_.limits().max_inbound * 9) return;
   GetSnapshot([this](const std::shared_ptr<const ServerSnapshot>& snapshot) {
-    if (!snapshot) return;  // the timer fired in the loop's last turn
-    for (const PeerSnapshot& peer : snapshot->peers) {
-      table_.UpdateWorth(peer.connection, peer.stats.least_rtt, peer.stats.last_message);
-    }
+    if (snapshot) NoteWorth(*snapshot);  // none: the timer fired in the loop's last turn
   });
+}
+
+void Control::NoteWorth(const ServerSnapshot& snapshot) {
+  for (const PeerSnapshot& peer : snapshot.peers)
+    table_.UpdateWorth(peer.connection, peer.stats.least_rtt, peer.stats.last_message);
 }
 
 }  // namespace helo::server

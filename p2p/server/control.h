@@ -26,6 +26,8 @@ class Worker;
 
 class Control {
  public:
+  static constexpr Duration kFdsEvery = std::chrono::seconds(10);
+
   // kDead: no answer in time. kGone: it closed by itself, so nobody is replaced. kRefused: it could
   // not be asked (rate of WIRE 6).
   enum class ChallengeOutcome : uint8_t { kAlive, kDead, kGone, kRefused };
@@ -112,6 +114,13 @@ class Control {
   void OnRemove(const PeerAddress& address, bool disconnect,
                 const std::function<void(absl::Status)>& done);
   void CollectWorth();
+  void NoteWorth(const ServerSnapshot& snapshot);
+  // control_fds.cc: the descriptors, every 10 s
+  void CheckFds();
+  void ShrinkToPools();
+  void LookAtFds();  // for a snapshot
+  absl::StatusOr<peers::FdLimit> ReadFds();
+  void TellAboutFds(const peers::FdChange& change);
 
   Shared& shared_;
   std::unique_ptr<net::EventLoop> loop_;
@@ -133,6 +142,9 @@ class Control {
   bool dialing_ = false;
   std::unique_ptr<net::Timer> dial_timer_;
   std::unique_ptr<net::Timer> worth_timer_;
+  std::unique_ptr<net::Timer> fds_timer_;
+  MonoTime fds_read_{};
+  int foreign_told_ = 0;  // descriptors in the last line about them
   absl::flat_hash_map<TargetId, std::vector<std::function<void(absl::StatusOr<AddResult>)>>>
       waiters_;
   absl::flat_hash_map<Reason, uint64_t> closed_in_, closed_out_;

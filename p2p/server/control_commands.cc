@@ -83,6 +83,8 @@ void Control::FinishSnapshot() {
     const FdPool& pool = shared_.pool(static_cast<PoolKind>(i));
     s.pools.push_back({pool.kind(), pool.used(), pool.limit()});
   }
+  LookAtFds();
+  s.fds = shared_.deps.fds->status();
   s.inbound = table_.inbound();
   s.outbound = table_.outbound();
   s.max_inbound = table_.limits().max_inbound;

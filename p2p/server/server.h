@@ -58,6 +58,9 @@ struct ServerDeps {
   Rng* rng = nullptr;
   LogSink* log = nullptr;
   peers::FdBudget* fds = nullptr;
+  // Called on the control thread every 10 s, upon which the pools follow; empty: they stay as they
+  // are.
+  std::function<absl::StatusOr<peers::FdLimit>()> read_fds;
   std::vector<Handler*> handlers;
   // Called on the control thread whenever the set of saved peers changes; empty: saving is refused.
   std::function<absl::Status(const std::vector<PeerAddress>&)> save_peers;

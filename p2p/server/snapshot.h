@@ -18,6 +18,7 @@
 #include "p2p/net/own_fd.h"
 #include "p2p/peers/ban_list.h"
 #include "p2p/peers/dial_scheduler.h"
+#include "p2p/peers/fd_budget.h"
 #include "p2p/wire/session.h"
 
 namespace helo {
@@ -80,6 +81,7 @@ struct ServerSnapshot {
   std::vector<peers::Target> targets;
   std::vector<std::pair<NodeId, peers::Ban>> away;  // dropped ids
   std::vector<PoolSnapshot> pools;
+  peers::FdStatus fds;  // at most a second old, the sentences ten
   std::vector<ListenerSnapshot> listeners;
   int inbound = 0, outbound = 0;  // slots in use
   int max_inbound = 0, max_outbound = 0;

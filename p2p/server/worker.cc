@@ -233,6 +233,15 @@ void Worker::Close(ConnId conn, Reason reason, std::string text, uint32_t retry_
     c.Close(reason, text, retry_after_s);
   });
 }
+void Worker::TrimHandshakes() {
+  Post([this] {
+    const FdPool& pool = shared_.pool(PoolKind::kHandshake);
+    // Bounded by what there is, should one of them not give its ticket back at once.
+    for (int most = pool.used(); most > 0 && pool.used() > pool.limit(); --most) {
+      if (!MakeRoom()) break;
+    }
+  });
+}
 void Worker::SendPeers(ConnId conn, std::vector<wire::PeerInfo> peers) {
   With(conn, [peers = std::move(peers)](Connection& c) { c.SendPeers(peers); });
 }

@@ -42,6 +42,7 @@ class Worker final : public net::AcceptorDelegate {
   void HoldForChallenge(ConnId conn);
   void Challenge(ConnId conn, ConnId newcomer);
   void Close(ConnId conn, Reason reason, std::string text, uint32_t retry_after_s);
+  void TrimHandshakes();  // the pool's limit fell: the oldest of the biggest source go
   void SendPeers(ConnId conn, std::vector<wire::PeerInfo> peers);
   void Offer(std::vector<Capability> versions, Handler* handler);
   void Withdraw(std::string name, Reason code);

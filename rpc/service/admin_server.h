@@ -39,8 +39,6 @@ struct NodeFacts {
   Bytes genesis;
   std::string data_dir;
   WallTime started{};
-  uint64_t fd_limit = 0;
-  std::vector<std::string> fd_sentences;
   // Files that the node holds open all the time, by path, and what for.
   std::vector<std::pair<std::string, std::string>> open_files;
 };

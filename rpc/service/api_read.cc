@@ -97,8 +97,6 @@ void AdminApi::GetNode(const proto::GetNodeRequest& /*request*/, Reply<proto::No
     node.set_boot_id(server_.events().boot_id());
     node.set_started_unix_us(ToUnixMicros(facts_.started));
     node.set_admin_address(admin_address_.ToString());
-    node.set_fd_limit(facts_.fd_limit);
-    for (const std::string& sentence : facts_.fd_sentences) node.add_fd_sentences(sentence);
     if (hooks_.log_level) node.set_log_level(std::string(ToString(hooks_.log_level())));
     reply.Ok(std::move(node));
   });

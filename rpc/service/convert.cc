@@ -222,6 +222,12 @@ void ToProto(const ServerSnapshot& snapshot, proto::Node& out) {
   for (const ListenerSnapshot& listener : snapshot.listeners)
     ToProto(listener, *out.add_listeners());
   for (const PoolSnapshot& pool : snapshot.pools) ToProto(pool, *out.add_fd_pools());
+  out.set_fd_limit(snapshot.fds.soft);
+  out.set_fd_hard_limit(snapshot.fds.hard);
+  out.set_fd_open(static_cast<uint32_t>(snapshot.fds.open_now));
+  out.set_fd_own(static_cast<uint32_t>(snapshot.fds.own));
+  out.set_fd_foreign(static_cast<uint32_t>(snapshot.fds.foreign));
+  for (const std::string& sentence : snapshot.fds.sentences) out.add_fd_sentences(sentence);
   absl::flat_hash_set<NodeId> up;
   for (const PeerSnapshot& peer : snapshot.peers) up.insert(peer.id);
   for (const peers::Target& target : snapshot.targets) {

@@ -137,7 +137,8 @@ std::string RenderNode(const pb::Node& node, const View& view) {
                                   node.handshakes(), " shaking hands"));
   facts.Add("accepted",
             absl::StrCat(node.accepted(), ", ", node.gate_refused(), " refused at the gate"));
-  facts.Add("fd limit", absl::StrCat(node.fd_limit()));
+  facts.Add("fds", absl::StrCat(node.fd_open(), " open of ", node.fd_limit(), ", hard limit ",
+                                node.fd_hard_limit(), ", ", node.fd_foreign(), " foreign"));
   std::string out = facts.Render(view.style);
   if (view.wide) {
     for (const std::string& sentence : node.fd_sentences())

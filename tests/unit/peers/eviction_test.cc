@@ -138,5 +138,35 @@ TEST(ChooseVictim, DoesNotDependOnTheOrderOfItsInput) {
   }
 }
 
+TEST(ChooseVictims, TheFirstIsTheOneThatWouldGoAlone) {
+  for (size_t count : {kLeastEvictable, size_t{40}, size_t{300}}) {
+    EXPECT_EQ(ChooseVictims(Peers(count), kKey, 3).front(), ChooseVictim(Peers(count), kKey))
+        << count;
+  }
+}
+
+TEST(ChooseVictims, AsManyAsAskedEachOnceAndInTheEndEverybody) {
+  for (size_t n : {size_t{0}, size_t{1}, size_t{30}, size_t{99}, size_t{100}, size_t{200}}) {
+    std::vector<ConnId> victims = ChooseVictims(Peers(100), kKey, n);
+    EXPECT_EQ(victims.size(), std::min<size_t>(n, 100));
+    std::sort(victims.begin(), victims.end());
+    EXPECT_EQ(std::unique(victims.begin(), victims.end()), victims.end());
+  }
+}
+
+TEST(ChooseVictims, WhoIsProtectedIsAmongTheLastToGo) {
+  std::vector<EvictionCandidate> all = Peers(100);
+  for (uint64_t n = 93; n <= 100; ++n) all[n - 1].least_rtt = 1ms;  // young and near
+  const std::vector<ConnId> victims = ChooseVictims(all, kKey, 80);
+  for (ConnId victim : victims) EXPECT_LE(victim, 92u);
+}
+
+TEST(ChooseVictims, InASmallTableTheLargestNetworkLosesItsYoungest) {
+  std::vector<EvictionCandidate> all = Peers(6);
+  for (uint64_t n : {1, 3, 5}) all[n - 1].ip = IpAddress::V4({198, 51, 100, 7});
+  EXPECT_EQ(ChooseVictims(all, kKey, 2), (std::vector<ConnId>{5, 3}));
+  EXPECT_EQ(ChooseVictims(all, kKey, 3), (std::vector<ConnId>{5, 3, 6}));
+}
+
 }  // namespace
 }  // namespace helo::peers

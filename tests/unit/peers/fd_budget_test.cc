@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <vector>
 
 namespace helo::peers {
 namespace {
@@ -43,9 +44,9 @@ TEST(PlanFds, WithRoomEveryPoolGetsWhatIsAskedAndHandshakesAQuarterOfTheRest) {
   EXPECT_THAT(
       plan.sentences,
       ElementsAre(
-          "File descriptors: 10 open now + 1 listeners + 64 inbound peers + 16 outbound peers + "
-          "205 handshakes + 64 closing + 16 admin + 32 files and plugins + 1 spare = 409 of "
-          "1024."));
+          "File descriptors: 10 open outside the pools + 1 listener + 64 inbound peers + 16 "
+          "outbound peers + 205 handshakes + 64 closing + 16 admin + 32 for files and plugins + 1 "
+          "spare = 409 of 1024."));
 }
 
 TEST(PlanFds, HandshakesStayWithinTheirBounds) {
@@ -85,7 +86,7 @@ TEST(PlanFds, SixtyFourDescriptorsAreWorkable) {
   EXPECT_GE(Of(plan, PoolKind::kHandshake), 4);
   EXPECT_GE(Of(plan, PoolKind::kClosing), 4);
   EXPECT_GE(Of(plan, PoolKind::kAdmin), 2);
-  EXPECT_GE(Of(plan, PoolKind::kFiles), 16);
+  EXPECT_GE(Of(plan, PoolKind::kFiles), 22);
   EXPECT_EQ(Of(plan, PoolKind::kSpare), 1);
 }
 
@@ -222,6 +223,171 @@ TEST(RaiseFdLimit, StopsAtTheHardLimitWithoutAnError) {
         const absl::StatusOr<FdLimit> limit = RaiseFdLimit(5000);
         if (!limit.ok()) _exit(4);
         _exit(limit->soft == 110 && limit->hard == 110 ? 0 : 5);
+      },
+      ::testing::ExitedWithCode(0), "");
+}
+
+TEST(PlanFds, TrustedIdsAreCountedAboveTheInboundSlots) {
+  FdDemand demand;
+  demand.trusted = 6;
+  const FdPlan plenty = Plan(demand, 1024, 1024, 10);
+  EXPECT_EQ(Of(plenty, PoolKind::kInbound), 70);
+  EXPECT_EQ(plenty.max_inbound, 64);
+  EXPECT_EQ(plenty.max_outbound, 16);
+  // With less, each gets its share, and neither all of it.
+  demand.trusted = 64;
+  const FdPlan less = Plan(demand, 150, 150, 10);
+  EXPECT_TRUE(less.reduced);
+  EXPECT_NEAR(less.max_inbound, Of(less, PoolKind::kInbound) / 2.0, 0.5);
+}
+
+TEST(PlanFds, EveryFurtherLoopNeedsItsOwnDescriptors) {
+  FdDemand demand;
+  demand.loops = 5;
+  EXPECT_EQ(Of(Plan(demand, 1024, 1024, 10), PoolKind::kFiles), 32 + 4 * 4);
+  EXPECT_EQ(Of(Plan(demand, 76, 76, 10), PoolKind::kFiles), 22 + 4 * 4);
+}
+
+TEST(SqueezeFds, IsThePlanWhereThereIsOne) {
+  for (uint64_t limit : {64, 200, 1024}) {
+    const FdPlan plan = SqueezeFds({}, {limit, limit, 12});
+    EXPECT_EQ(plan.pools, Plan({}, limit, limit, 12).pools);
+    EXPECT_FALSE(plan.too_low);
+  }
+}
+
+TEST(SqueezeFds, BelowTheMinimumTheOperatorComesFirstAndPeersShareTheRest) {
+  for (int limit = 0; limit < 54; ++limit) {
+    const FdPlan plan = SqueezeFds({}, {static_cast<uint64_t>(limit), 1024, 12});
+    ASSERT_TRUE(plan.too_low) << limit;
+    EXPECT_EQ(Of(plan, PoolKind::kListener), 1);
+    EXPECT_EQ(Of(plan, PoolKind::kAdmin), 2);
+    EXPECT_EQ(Of(plan, PoolKind::kFiles), 22);
+    const int peers = Of(plan, PoolKind::kInbound) + Of(plan, PoolKind::kOutbound) +
+                      Of(plan, PoolKind::kHandshake) + Of(plan, PoolKind::kClosing);
+    EXPECT_EQ(peers, std::clamp(limit - 12 - 26, 0, 15)) << limit;
+    EXPECT_THAT(Text(plan), AllOf(HasSubstr("too low to work with"), HasSubstr("goes on")));
+  }
+}
+
+// A node at work: what it has open beside its tickets, and tickets in one pool.
+class Running {
+ public:
+  explicit Running(const FdPlan& plan) : budget_(plan), limit_{plan.limit, 4096, plan.outside} {}
+  FdBudget& budget() { return budget_; }
+  int Limit(PoolKind kind) { return budget_.pool(kind).limit(); }
+  void Take(PoolKind kind, int n) {
+    for (; n > 0; --n) {
+      tickets_.push_back(*budget_.pool(kind).TryTake());
+      ++limit_.open_now;
+    }
+  }
+  void OpenWithoutTicket(int n) { limit_.open_now += n; }
+  FdChange Adjust(uint64_t soft) {
+    limit_.soft = soft;
+    return budget_.Adjust(limit_);
+  }
+  void Settle() { budget_.SettleOwn(limit_); }
+  int Promised() {  // what may be open if every pool is used up
+    int sum = budget_.plan().outside;
+    for (int i = 0; i < kPoolKinds; ++i) sum += Limit(static_cast<PoolKind>(i));
+    return sum;
+  }
+
+ private:
+  FdBudget budget_;
+  FdLimit limit_;
+  std::vector<FdTicket> tickets_;
+};
+
+TEST(FdBudget, WhatLibrariesOpenedAtStartIsTheNodesOwnAndChargedToFiles) {
+  Running node(Plan({}, 1024, 4096, 10));
+  node.Take(PoolKind::kFiles, 9);
+  node.OpenWithoutTicket(7);
+  node.Settle();
+  EXPECT_EQ(node.budget().status().own, 7);
+  EXPECT_EQ(node.budget().status().foreign, 0);
+  EXPECT_EQ(node.budget().status().open_now, 26);
+  EXPECT_EQ(node.Limit(PoolKind::kFiles), 32 - 7);
+  EXPECT_EQ(node.Limit(PoolKind::kInbound), 64);
+}
+
+TEST(FdBudget, ForeignDescriptorsTakeFromFilesFirstAndThenFromEverybody) {
+  Running node(Plan({}, 300, 4096, 10));
+  node.Settle();
+  node.OpenWithoutTicket(30);
+  node.Adjust(300);
+  EXPECT_EQ(node.budget().status().foreign, 30);
+  EXPECT_EQ(node.Limit(PoolKind::kFiles), 2);
+  EXPECT_FALSE(node.budget().status().reduced);
+  node.OpenWithoutTicket(150);
+  EXPECT_TRUE(node.Adjust(300).pools_fell);
+  EXPECT_EQ(node.budget().status().foreign, 180);
+  EXPECT_EQ(node.Limit(PoolKind::kFiles), 0);
+  EXPECT_TRUE(node.budget().status().reduced);
+  EXPECT_LT(node.Limit(PoolKind::kInbound), 64);
+  EXPECT_LE(node.Promised(), 300);
+  node.OpenWithoutTicket(-180);
+  EXPECT_TRUE(node.Adjust(300).pools_rose);
+  EXPECT_EQ(node.Limit(PoolKind::kFiles), 32);
+  EXPECT_EQ(node.Limit(PoolKind::kInbound), 64);
+}
+
+TEST(FdBudget, ThePoolsFollowTheLimitDownAndUpAgain) {
+  Running node(Plan({}, 1024, 4096, 10));
+  node.Settle();
+  node.Take(PoolKind::kInbound, 50);
+  const FdChange same = node.Adjust(1024);
+  EXPECT_FALSE(same.limit_changed || same.pools_fell || same.pools_rose);
+  const FdChange fell = node.Adjust(100);
+  EXPECT_TRUE(fell.limit_changed && fell.pools_fell);
+  EXPECT_FALSE(fell.pools_rose);
+  EXPECT_EQ(fell.soft_before, 1024u);
+  EXPECT_EQ(node.Promised(), 100);
+  EXPECT_LT(node.Limit(PoolKind::kInbound), 50);
+  EXPECT_EQ(node.budget().pool(PoolKind::kInbound).used(), 50) << "nobody loses a ticket by it";
+  EXPECT_FALSE(node.budget().pool(PoolKind::kInbound).TryTake());
+  EXPECT_THAT(
+      absl::StrJoin(node.budget().status().sentences, "\n"),
+      AllOf(HasSubstr("= 100 of 100"), HasSubstr("prlimit --pid"), HasSubstr("60 were open")));
+  const FdChange rose = node.Adjust(1024);
+  EXPECT_TRUE(rose.limit_changed && rose.pools_rose);
+  EXPECT_FALSE(rose.pools_fell);
+  EXPECT_EQ(node.Limit(PoolKind::kInbound), 64);
+  EXPECT_TRUE(node.budget().pool(PoolKind::kInbound).TryTake());
+}
+
+// Whatever happens: every look leaves pools that fit, unless not even the least does.
+TEST(FdBudget, AfterEveryLookWhatIsPromisedFits) {
+  Running node(Plan({}, 256, 4096, 10));
+  node.Take(PoolKind::kFiles, 9);
+  node.OpenWithoutTicket(6);
+  node.Settle();
+  for (int step = 0; step < 2000; ++step) {
+    if (step % 7 == 0) node.OpenWithoutTicket(step % 3 == 0 ? -5 : 5);
+    const uint64_t soft = static_cast<uint64_t>(20 + step * 37 % 500);
+    node.Adjust(soft);
+    if (!node.budget().plan().too_low) {
+      ASSERT_LE(node.Promised(), static_cast<int>(soft)) << step;
+    }
+  }
+}
+
+TEST(FdReader, ReadsWhenNotOneMoreDescriptorIsToBeHad) {
+  EXPECT_EXIT(
+      {
+        auto reader = FdReader::Open({});
+        if (!reader.ok()) _exit(3);
+        const absl::StatusOr<FdLimit> before = (*reader)->Read();
+        rlimit none{};
+        getrlimit(RLIMIT_NOFILE, &none);
+        none.rlim_cur = 0;
+        if (setrlimit(RLIMIT_NOFILE, &none) != 0) _exit(4);
+        if (open("/dev/null", O_RDONLY) >= 0) _exit(5);
+        if (ReadFdLimit().ok()) _exit(6);
+        const absl::StatusOr<FdLimit> after = (*reader)->Read();
+        if (!after.ok() || !before.ok()) _exit(7);
+        _exit(after->soft == 0 && after->open_now == before->open_now ? 0 : 8);
       },
       ::testing::ExitedWithCode(0), "");
 }

@@ -595,5 +595,35 @@ TEST_F(PeerTableTest, TheBooksBalanceWhateverHappens) {
   EXPECT_EQ(table_.up_count(), 0u);
 }
 
+TEST_F(PeerTableTest, ShrinkClosesTheLeastUsefulAndTrustedOnesLast) {
+  const std::vector<ConnId> strangers = FillInbound(5);
+  Candidate candidate = From(Id(300), kIn);
+  candidate.is_static = true;
+  const ConnId fixed = Accepted(candidate);
+  candidate = From(Id(301), kIn);
+  candidate.trusted = true;
+  const ConnId trusted = Accepted(candidate);
+  ASSERT_TRUE(table_.Up(fixed, kNow + 1h).up && table_.Up(trusted, kNow + 1h).up);
+
+  EXPECT_THAT(table_.Shrink(kIn, 7), IsEmpty());
+  EXPECT_THAT(table_.Shrink(kIn, 5), ElementsAre(Closing{strangers[4], Reason::kEvicted},
+                                                 Closing{strangers[3], Reason::kEvicted}));
+  EXPECT_EQ(table_.up_count(), 5u);
+  EXPECT_EQ(table_.Shrink(kIn, 1).back(), (Closing{fixed, Reason::kEvicted}));
+  EXPECT_THAT(table_.Shrink(kIn, 0), ElementsAre(Closing{trusted, Reason::kEvicted}));
+  EXPECT_EQ(table_.inbound(), 0);
+  EXPECT_THAT(table_.Shrink(kIn, -1), IsEmpty());
+}
+
+TEST_F(PeerTableTest, ShrinkLeavesTheOtherDirectionAndThoseThatAreNotUpAlone) {
+  const ConnId in = MadeUp(Id(100), kIn);
+  const ConnId out = MadeUp(Id(101), kOut);
+  const ConnId pending = Accepted(Id(102), kOut);
+  EXPECT_THAT(table_.Shrink(kOut, 0), ElementsAre(Closing{out, Reason::kEvicted}));
+  EXPECT_TRUE(table_.Connected(Id(100)));
+  EXPECT_TRUE(table_.Up(pending, kNow).up);
+  EXPECT_THAT(table_.Shrink(kIn, 0), ElementsAre(Closing{in, Reason::kEvicted}));
+}
+
 }  // namespace
 }  // namespace helo::peers

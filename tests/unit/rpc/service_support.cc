@@ -37,8 +37,6 @@ AdminNode::AdminNode(Setup setup) : pool_(PoolKind::kAdmin, setup.pool) {
   facts.network = "helo-test";
   facts.genesis = {1, 2, 3};
   facts.data_dir = dir_.path();
-  facts.fd_limit = 1024;
-  facts.fd_sentences = {"it fits"};
   rpc::AdminHooks hooks;
   hooks.log_level = [this] { return level_.load(); };
   hooks.set_log_level = [this](LogLevel level) { level_ = level; };

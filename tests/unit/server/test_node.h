@@ -8,6 +8,7 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +44,10 @@ class TestNode {
     std::vector<Handler*> handlers = {};  // empty: the echo handler
     std::function<absl::StatusOr<std::unique_ptr<net::Resolver>>(net::EventLoop&)> resolver = {};
     std::function<void(ServerOptions&)> more = {};
+    const Clock* clock = nullptr;            // the machine's
+    std::optional<peers::FdPlan> plan = {};  // in place of ample pools
+    // In place of the kernel; none: pools never change. Called on the control thread.
+    std::function<peers::FdLimit(const peers::FdBudget&)> read_fds = {};
   };
 
   explicit TestNode(Setup setup)
@@ -52,7 +57,7 @@ class TestNode {
     plan.pools[static_cast<size_t>(PoolKind::kInbound)] = std::max(setup_.max_inbound, 1);
     plan.pools[static_cast<size_t>(PoolKind::kOutbound)] = setup_.max_outbound;
     plan.pools[static_cast<size_t>(PoolKind::kHandshake)] = setup_.handshakes;
-    fds_ = std::make_unique<peers::FdBudget>(plan);
+    fds_ = std::make_unique<peers::FdBudget>(setup_.plan.value_or(plan));
     ServerOptions options;
     if (!setup_.listen.empty()) options.listen.push_back(*ListenAddress::Parse(setup_.listen));
     for (const std::string& peer : setup_.peers)
@@ -70,7 +75,9 @@ class TestNode {
     options.dial_times.backoff_most = std::chrono::milliseconds(200);
     if (setup_.more) setup_.more(options);
     ServerDeps deps;
-    deps.clock = &RealClock();
+    deps.clock = setup_.clock != nullptr ? setup_.clock : &RealClock();
+    if (setup_.read_fds)
+      deps.read_fds = [this]() -> absl::StatusOr<peers::FdLimit> { return setup_.read_fds(*fds_); };
     deps.rng = &rng_;
     deps.log = &log_;
     deps.fds = fds_.get();
