@@ -2,9 +2,9 @@
 // 1 could not start, 2 an option is unknown or malformed.
 #include <absl/synchronization/mutex.h>
 #include <fcntl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -23,15 +23,20 @@ namespace {
 // The whole stop has 5 s; what is left after this is for the kernel and a busy machine.
 constexpr Duration kStopDeadline = std::chrono::milliseconds(4500);
 
-// Closed standard descriptors would be given to sockets, and a stray print would go to a peer.
-void FillStandardDescriptors() {
+// Closed standard descriptors would be given to whatever is opened next, and a stray print would go
+// there. Libraries open theirs while they are loaded (gRPC an eventfd), so this comes before all of
+// them, and before a sanitizer is ready for instrumented code.
+__attribute__((no_sanitize_thread, no_sanitize_address)) void FillStandardDescriptors() {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; ++fd) {
-    if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
-        open("/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) != fd) {
+    if (syscall(SYS_fcntl, fd, F_GETFD) < 0 &&
+        syscall(SYS_openat, AT_FDCWD, "/dev/null", fd == STDIN_FILENO ? O_RDONLY : O_WRONLY) !=
+            fd) {
       _exit(1);
     }
   }
 }
+__attribute__((section(".preinit_array"),
+               used)) void (*const kBeforeLibraries)() = &FillStandardDescriptors;
 
 int Print(const std::string& text) {
   const bool printed =
@@ -88,7 +93,6 @@ int Run(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
-  FillStandardDescriptors();
   // gRPC's mutexes are absl's; Debian builds them with a deadlock detector that costs 50 ns a lock
   // and aborts on false alarms.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);

@@ -132,6 +132,17 @@ std::vector<std::string> HowToRaise(uint64_t want, const FdLimit& limit) {
   return sentences;
 }
 
+// Peers that are up, callers of the admin API and open files cost more to lose than an idle place.
+Amounts AtLeastUsed(Amounts amounts, const std::array<int, kPoolKinds>& used,
+                    const Amounts& asked) {
+  for (PoolKind kind :
+       {PoolKind::kInbound, PoolKind::kOutbound, PoolKind::kAdmin, PoolKind::kFiles}) {
+    const size_t i = Index(kind);
+    amounts[i] = std::max(amounts[i], std::min<int64_t>(used[i], asked[i]));
+  }
+  return amounts;
+}
+
 int64_t Room(const FdLimit& limit) {
   return static_cast<int64_t>(std::min(limit.soft, kFdInfinity)) - limit.open_now;
 }
@@ -198,7 +209,8 @@ FdDemand LeastFds(const FdDemand& demand) {
   return least;
 }
 
-absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit) {
+absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit,
+                               const std::array<int, kPoolKinds>& used) {
   const int64_t room = Room(limit);
   const Amounts asked = Asked(demand, room);
   const Amounts least = ToAmounts(LeastFds(demand));
@@ -211,25 +223,35 @@ absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit) {
     for (std::string& sentence : HowToRaise(want, limit)) sentences.push_back(std::move(sentence));
     return absl::FailedPreconditionError(absl::StrJoin(sentences, " "));
   }
-  const Amounts comfortable = Comfortable(asked);
-  if (Sum(comfortable) > room)
-    return MakePlan(demand, limit, asked, Share(least, comfortable, room - Sum(least)));
-  if (Sum(asked) > room)
-    return MakePlan(demand, limit, asked, Share(comfortable, asked, room - Sum(comfortable)));
-  return MakePlan(demand, limit, asked, asked);
+  // From rung to rung, as far as the room goes.
+  const Amounts busy = AtLeastUsed(least, used, asked);
+  const Amounts comfortable = AtLeastUsed(Comfortable(asked), used, asked);
+  Amounts pools = least;
+  for (const Amounts& rung : {busy, comfortable, asked})
+    pools = Share(pools, rung, std::max<int64_t>(room - Sum(pools), 0));
+  return MakePlan(demand, limit, asked, pools);
 }
 
-FdPlan SqueezeFds(const FdDemand& demand, const FdLimit& limit) {
-  if (absl::StatusOr<FdPlan> plan = PlanFds(demand, limit); plan.ok()) return *std::move(plan);
+FdPlan SqueezeFds(const FdDemand& demand, const FdLimit& limit,
+                  const std::array<int, kPoolKinds>& used) {
+  if (absl::StatusOr<FdPlan> plan = PlanFds(demand, limit, used); plan.ok())
+    return *std::move(plan);
   const int64_t room = Room(limit);
+  const Amounts asked = Asked(demand, room);
   const Amounts least = ToAmounts(LeastFds(demand));
-  Amounts standing{};  // what is there anyway, and the operator's way in
-  for (PoolKind kind :
-       {PoolKind::kListener, PoolKind::kFiles, PoolKind::kSpare, PoolKind::kAdmin}) {
-    standing[Index(kind)] = least[Index(kind)];
-  }
-  const int64_t left = std::max<int64_t>(room - Sum(standing), 0);
-  FdPlan plan = MakePlan(demand, limit, Asked(demand, room), Share(standing, least, left));
+  Amounts pools{};  // what is there anyway, and the operator's way in
+  for (PoolKind kind : {PoolKind::kListener, PoolKind::kSpare, PoolKind::kAdmin})
+    pools[Index(kind)] = least[Index(kind)];
+  pools[Index(PoolKind::kFiles)] =
+      std::min<int64_t>(least[Index(PoolKind::kFiles)], used[Index(PoolKind::kFiles)]);
+  Amounts with_peers = pools;
+  for (PoolKind kind : {PoolKind::kInbound, PoolKind::kOutbound})
+    with_peers[Index(kind)] = std::min<int64_t>(asked[Index(kind)], used[Index(kind)]);
+  Amounts most = with_peers;
+  for (size_t i = 0; i < kPoolKinds; ++i) most[i] = std::max(most[i], least[i]);
+  for (const Amounts& rung : {with_peers, most})
+    pools = Share(pools, rung, std::max<int64_t>(room - Sum(pools), 0));
+  FdPlan plan = MakePlan(demand, limit, asked, pools);
   plan.too_low = true;
   plan.sentences.insert(
       plan.sentences.begin() + 1,

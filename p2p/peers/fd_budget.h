@@ -42,19 +42,22 @@ struct FdPlan {
   int outside = 0;                      // open, and in no pool
   int max_inbound = 0;                  // slots for those who are not trusted
   int max_outbound = 0;
-  int total = 0;  // sum of pools plus `outside`
+  int total = 0;                   // sum of pools plus `outside`
   uint64_t limit = 0, wanted = 0;  // what there is, and with what nothing would be reduced
-  bool reduced = false;  // less than asked for
-  bool too_low = false;  // less than a working minimum: only SqueezeFds makes such a plan
+  bool reduced = false;            // less than asked for
+  bool too_low = false;            // less than a working minimum: only SqueezeFds makes such a plan
   std::vector<std::string>
       sentences;  // the sum and, if reduced, what fits and how to raise the limit
 };
 // FailedPrecondition, naming the minimum and the remedies, when not even a working minimum fits. 64
-// descriptors must be workable.
-absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit);
-// For a node that runs already and whose limit fell: below the minimum too it goes on, the operator
-// first, then as many peers as fit.
-FdPlan SqueezeFds(const FdDemand& demand, const FdLimit& limit);
+// descriptors must be workable. `used`, by PoolKind, of a node that runs: what is not used is given
+// up before a peer is.
+absl::StatusOr<FdPlan> PlanFds(const FdDemand& demand, const FdLimit& limit,
+                               const std::array<int, kPoolKinds>& used = {});
+// For a node that runs already: below the minimum too it goes on, the operator first, then the
+// peers that it has.
+FdPlan SqueezeFds(const FdDemand& demand, const FdLimit& limit,
+                  const std::array<int, kPoolKinds>& used);
 
 // How things stood at the last look.
 struct FdStatus {

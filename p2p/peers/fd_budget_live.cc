@@ -48,14 +48,17 @@ FdChange FdBudget::Adjust(const FdLimit& now) {
   // fit there takes from everybody.
   const int without_ticket = status_.own + status_.foreign;
   const int files_used = pool(PoolKind::kFiles).used();
-  FdPlan plan = SqueezeFds(plan_.demand, {now.soft, now.hard, base_});
+  std::array<int, kPoolKinds> used{};
+  for (size_t i = 0; i < kPoolKinds; ++i) used[i] = pools_[i]->used();
+  used[static_cast<size_t>(PoolKind::kFiles)] += without_ticket;
+  FdPlan plan = SqueezeFds(plan_.demand, {now.soft, now.hard, base_}, used);
   int excess = 0;
   for (;;) {  // `files` shrinks with the room, so the excess may grow, and by less each time
     const int more =
         without_ticket + files_used - plan.pools[static_cast<size_t>(PoolKind::kFiles)];
     if (more <= excess) break;
     excess = more;
-    plan = SqueezeFds(plan_.demand, {now.soft, now.hard, base_ + excess});
+    plan = SqueezeFds(plan_.demand, {now.soft, now.hard, base_ + excess}, used);
   }
   plan_ = std::move(plan);
   for (size_t i = 0; i < kPoolKinds; ++i) {

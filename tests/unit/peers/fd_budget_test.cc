@@ -250,15 +250,48 @@ TEST(PlanFds, EveryFurtherLoopNeedsItsOwnDescriptors) {
 
 TEST(SqueezeFds, IsThePlanWhereThereIsOne) {
   for (uint64_t limit : {64, 200, 1024}) {
-    const FdPlan plan = SqueezeFds({}, {limit, limit, 12});
+    const FdPlan plan = SqueezeFds({}, {limit, limit, 12}, {});
     EXPECT_EQ(plan.pools, Plan({}, limit, limit, 12).pools);
     EXPECT_FALSE(plan.too_low);
   }
 }
 
+TEST(PlanFds, WhatIsNotUsedIsGivenUpBeforeAPeerIs) {
+  std::array<int, kPoolKinds> used{};
+  used[static_cast<size_t>(PoolKind::kInbound)] = 60;
+  // 42 is the least of everything; 56 more than the least of inbound.
+  const auto plan = PlanFds({}, {10 + 42 + 56, 4096, 10}, used);
+  ASSERT_TRUE(plan.ok());
+  EXPECT_EQ(Of(*plan, PoolKind::kInbound), 60);
+  EXPECT_EQ(Of(*plan, PoolKind::kOutbound), 4);
+  const auto less = PlanFds({}, {10 + 42 + 50, 4096, 10}, used);
+  EXPECT_EQ(Of(*less, PoolKind::kInbound), 54) << "the least of the others stays";
+  const auto more = PlanFds({}, {10 + 42 + 70, 4096, 10}, used);
+  EXPECT_GE(Of(*more, PoolKind::kInbound), 60);
+  EXPECT_GT(Of(*more, PoolKind::kOutbound), 4);
+  used[static_cast<size_t>(PoolKind::kInbound)] = 1000;
+  EXPECT_EQ(Of(*PlanFds({}, {5000, 5000, 10}, used), PoolKind::kInbound), 64)
+      << "never more than configured";
+}
+
+TEST(SqueezeFds, BelowTheMinimumThePeersThatAreThereStayAsLongAsTheyFit) {
+  std::array<int, kPoolKinds> used{};
+  used[static_cast<size_t>(PoolKind::kInbound)] = 12;
+  used[static_cast<size_t>(PoolKind::kFiles)] = 18;
+  const FdPlan fits = SqueezeFds({}, {12 + 22 + 12 + 3, 4096, 12}, used);
+  EXPECT_TRUE(fits.too_low);
+  EXPECT_EQ(Of(fits, PoolKind::kInbound), 12);
+  EXPECT_EQ(fits.total, 12 + 22 + 12 + 3);
+  const FdPlan less = SqueezeFds({}, {12 + 22 + 5, 4096, 12}, used);
+  EXPECT_EQ(Of(less, PoolKind::kInbound), 5);
+  EXPECT_EQ(Of(less, PoolKind::kAdmin), 2);
+}
+
 TEST(SqueezeFds, BelowTheMinimumTheOperatorComesFirstAndPeersShareTheRest) {
+  std::array<int, kPoolKinds> used{};
+  used[static_cast<size_t>(PoolKind::kFiles)] = 32;
   for (int limit = 0; limit < 54; ++limit) {
-    const FdPlan plan = SqueezeFds({}, {static_cast<uint64_t>(limit), 1024, 12});
+    const FdPlan plan = SqueezeFds({}, {static_cast<uint64_t>(limit), 1024, 12}, used);
     ASSERT_TRUE(plan.too_low) << limit;
     EXPECT_EQ(Of(plan, PoolKind::kListener), 1);
     EXPECT_EQ(Of(plan, PoolKind::kAdmin), 2);
@@ -339,17 +372,17 @@ TEST(FdBudget, ThePoolsFollowTheLimitDownAndUpAgain) {
   node.Take(PoolKind::kInbound, 50);
   const FdChange same = node.Adjust(1024);
   EXPECT_FALSE(same.limit_changed || same.pools_fell || same.pools_rose);
-  const FdChange fell = node.Adjust(100);
+  const FdChange fell = node.Adjust(95);
   EXPECT_TRUE(fell.limit_changed && fell.pools_fell);
   EXPECT_FALSE(fell.pools_rose);
   EXPECT_EQ(fell.soft_before, 1024u);
-  EXPECT_EQ(node.Promised(), 100);
+  EXPECT_EQ(node.Promised(), 95);
   EXPECT_LT(node.Limit(PoolKind::kInbound), 50);
   EXPECT_EQ(node.budget().pool(PoolKind::kInbound).used(), 50) << "nobody loses a ticket by it";
   EXPECT_FALSE(node.budget().pool(PoolKind::kInbound).TryTake());
   EXPECT_THAT(
       absl::StrJoin(node.budget().status().sentences, "\n"),
-      AllOf(HasSubstr("= 100 of 100"), HasSubstr("prlimit --pid"), HasSubstr("60 were open")));
+      AllOf(HasSubstr("= 95 of 95"), HasSubstr("prlimit --pid"), HasSubstr("60 were open")));
   const FdChange rose = node.Adjust(1024);
   EXPECT_TRUE(rose.limit_changed && rose.pools_rose);
   EXPECT_FALSE(rose.pools_fell);

@@ -125,8 +125,8 @@ TEST_F(FdsTest, OutboundPeersMakeRoomTooAndAreDialedAgainWhenThereIsSome) {
   setup.peers = {a.Address(), b.Address()};
   TestNode node(std::move(setup));
   ASSERT_TRUE(node.WaitUp(a.id()) && node.WaitUp(b.id()));
-  // Below the minimum: 45 - 14 leaves one descriptor for a peer, which inbound gets.
-  Look(node, kLeast - 14);
+  // What stands anyway, and no more: a listener, two loops, the operator's two, the spare one.
+  Look(node, kOutside + 1 + 8 + 2 + 1);
   size_t gone = 0;
   ASSERT_TRUE(node.WaitFor([&](const Event& e) {
     return e.close.reason == Reason::kEvicted && e.close.decider == Decider::kUs && ++gone == 2;
