@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "p2p/base/endpoint.h"
@@ -28,6 +29,7 @@ struct Config {
   ServerOptions server;     // all but saved_peers and profile.self
   peers::FdDemand fds;      // all but listeners, inbound and outbound, which follow from `server`
   Endpoint admin;
+  std::optional<Endpoint> metrics;  // none: not served
   rpc::AdminAuth admin_auth = rpc::AdminAuth::kUid;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

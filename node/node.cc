@@ -11,6 +11,8 @@
 #include <thread>
 #include <utility>
 
+#include "node/metrics.h"
+#include "node/metrics_server.h"
 #include "node/node_files.h"
 #include "node/notify.h"
 #include "node/option_text.h"
@@ -43,6 +45,7 @@ struct Node::Impl {
   absl::Status PlanDescriptors(Config& config);
   absl::Status StartServer(const Config& config);
   absl::Status StartAdmin(const Config& config, std::function<void()> ask_to_stop);
+  absl::Status StartMetrics(const Config& config);
   absl::Status Announce(const Options& options);
   void Tell(std::string_view state);
 
@@ -56,6 +59,7 @@ struct Node::Impl {
   EchoHandler echo;
   std::unique_ptr<Server> server;
   std::unique_ptr<rpc::AdminServer> admin;
+  std::unique_ptr<MetricsServer> metrics;
   bool stopped = false;
 };
 
@@ -79,7 +83,8 @@ absl::Status Node::Impl::PlanDescriptors(Config& config) {
   config.fds.listeners = static_cast<int>(config.server.listen.size());
   config.fds.inbound = config.server.max_inbound;
   config.fds.outbound = config.server.max_outbound;
-  config.fds.loops = config.server.loops;
+  config.fds.loops = config.server.loops + (config.metrics ? 1 : 0);
+  config.fds.metrics = config.metrics ? 1 + kMetricsCallers : 0;
   config.fds.trusted = static_cast<int>(config.server.trusted.size());
   auto limit = peers::ReadFdLimit();
   if (limit.ok()) limit = peers::RaiseFdLimit(peers::WantedFds(config.fds, limit->open_now));
@@ -159,6 +164,26 @@ absl::Status Node::Impl::StartAdmin(const Config& config, std::function<void()> 
   return absl::OkStatus();
 }
 
+absl::Status Node::Impl::StartMetrics(const Config& config) {
+  if (!config.metrics) return absl::OkStatus();
+  // The snapshot is made by the control thread, the text by this server's own.
+  const auto collect = [this](MetricsServer::Answer answer) {
+    server->GetSnapshot([answer = std::move(answer),
+                         since = started](const std::shared_ptr<const ServerSnapshot>& snapshot) {
+      answer([snapshot, since] {
+        return snapshot != nullptr ? MetricsText(*snapshot, since) : std::string();
+      });
+    });
+  };
+  auto begun = MetricsServer::Start(*config.metrics, collect, fds->pool(PoolKind::kAdmin),
+                                    fds->pool(PoolKind::kFiles), clock, log, {});
+  if (!begun.ok()) return begun.status();
+  metrics = *std::move(begun);
+  log.Info("node", "metrics are served",
+           {{"at", absl::StrCat("http://", metrics->address().ToString(), "/metrics")}});
+  return absl::OkStatus();
+}
+
 void Node::Impl::Tell(std::string_view state) {
   if (absl::Status status = NotifyServiceManager(NotifySocket(), state); !status.ok()) {
     log.Warn("node", "the service manager could not be told",
@@ -178,6 +203,7 @@ absl::Status Node::Impl::Announce(const Options& options) {
   node.id = server->id();
   node.listen = server->listening();
   node.admin = admin->address();
+  if (metrics) node.metrics = metrics->address();
   node.version = std::string(Version());
   node.user_agent = options.config.server.profile.user_agent;
   node.network = options.config.server.profile.network;
@@ -214,6 +240,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, NodeLo
   if (absl::Status status = impl.StartServer(config); !status.ok()) return status;
   if (absl::Status status = impl.StartAdmin(config, std::move(ask_to_stop)); !status.ok())
     return status;
+  if (absl::Status status = impl.StartMetrics(config); !status.ok()) return status;
   // All that the node opens for itself is open, and no peer has come or been dialed yet.
   if (auto limit = impl.fd_reader->Read(); limit.ok()) impl.fds->SettleOwn(*limit);
   impl.server->Start();
@@ -230,12 +257,14 @@ void Node::Stop() {
   if (impl_->dir) unlink(impl_->dir->File(kNodeFile).c_str());
   if (impl_->server == nullptr) return;
   impl_->Tell("STOPPING=1");
+  if (impl_->metrics != nullptr) impl_->metrics->Stop();
   // At the same time: neither peers nor callers wait for the others' patience.
   std::thread callers([this] {
     if (impl_->admin != nullptr) impl_->admin->Stop(kAdminStop);
   });
   impl_->server->Stop(kServerStop);
   callers.join();
+  impl_->metrics.reset();
   impl_->admin.reset();
   impl_->server.reset();
 }

@@ -51,6 +51,7 @@ std::string NodeFileJson(const RunningNode& node) {
                {"id", node.id.ToHex()},
                {"listen", listen},
                {"admin", node.admin.ToString()},
+               {"metrics", node.metrics ? Json(node.metrics->ToString()) : Json()},
                {"version", node.version},
                {"user_agent", node.user_agent},
                {"network", node.network},

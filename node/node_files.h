@@ -5,6 +5,7 @@
 
 #include <absl/status/status.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,8 +24,9 @@ inline constexpr char kPeersFile[] = "peers.json";
 struct RunningNode {
   int64_t pid = 0;
   NodeId id;
-  std::vector<Endpoint> listen;  // as bound
-  Endpoint admin;                // as bound
+  std::vector<Endpoint> listen;     // as bound
+  Endpoint admin;                   // as bound
+  std::optional<Endpoint> metrics;  // the same, if served
   std::string version;
   std::string user_agent;
   std::string network;

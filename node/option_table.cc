@@ -7,6 +7,7 @@
 #include <absl/strings/str_replace.h>
 
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -183,6 +184,25 @@ absl::StatusOr<Endpoint> ParseAdmin(std::string_view text) {
                      "and from another machine use ssh -L 4357:127.0.0.1:4357 HOST"));
   }
   return *endpoint;
+}
+
+absl::StatusOr<std::optional<Endpoint>> ParseMetrics(std::string_view text) {
+  if (text == "none") return std::optional<Endpoint>();
+  const auto endpoint = Endpoint::Parse(text);
+  if (!endpoint) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Shown(text),
+                     " is not IP:PORT: write 127.0.0.1:4358 or [::1]:4358, or none; port 0 lets "
+                     "the kernel choose"));
+  }
+  if (!endpoint->ip.IsLoopback()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        Shown(text),
+        " is not a loopback address, and whoever reaches the metrics may read them: keep "
+        "127.0.0.1, and to scrape from another machine use ssh -L 4358:127.0.0.1:4358 HOST or a "
+        "proxy with a password"));
+  }
+  return std::optional<Endpoint>(*endpoint);
 }
 
 absl::StatusOr<std::string> ParseCapability(std::string_view text) {
@@ -395,6 +415,13 @@ void AddAdmin(std::vector<OptionSpec>& table) {
       "uid: the user who runs the node and root may call, anybody else needs the token in the data "
       "directory's "
       "admin.token. token: everybody needs it."));
+  table.push_back(With(
+      Single<std::optional<Endpoint>>(
+          "metrics", "IP:PORT", kGroup, HELO_FIELD(metrics), ParseMetrics,
+          [](const std::optional<Endpoint>& at) { return at ? at->ToString() : "none"; },
+          "Serve metrics for Prometheus there, as GET /metrics; loopback only, to every user of "
+          "this machine. `none`: do not."),
+      "127.0.0.1:4358"));
   constexpr std::string_view kLogGroup = "Logging";
   table.push_back(Single<LogLevel>(
       "log-level", "LEVEL", kLogGroup, HELO_FIELD(log_level), ParseLevel,

@@ -58,7 +58,7 @@ Amounts ToAmounts(const FdDemand& demand) {
   set(PoolKind::kOutbound, demand.outbound);
   set(PoolKind::kHandshake, demand.handshakes);
   set(PoolKind::kClosing, demand.closing);
-  set(PoolKind::kAdmin, demand.admin);
+  set(PoolKind::kAdmin, demand.admin + demand.metrics);
   set(PoolKind::kFiles, demand.files + kFilesALoop * (std::max(demand.loops, 1) - 1));
   set(PoolKind::kSpare, demand.spare);
   return amounts;
@@ -204,6 +204,7 @@ FdDemand LeastFds(const FdDemand& demand) {
   least.outbound = std::min(demand.outbound, 4);
   least.closing = std::min(demand.closing, 4);
   least.admin = std::min(demand.admin, 2);
+  least.metrics = std::min(demand.metrics, 2);
   least.files = std::min(demand.files, kFilesLeast);
   least.handshakes = demand.handshakes > 0 ? std::min(demand.handshakes, 4) : 4;
   return least;

@@ -22,8 +22,9 @@ struct FdDemand {  // what the configuration asks for; defaults of DESIGN 3
   int outbound = 16;
   int closing = 64;
   int admin = 16;
-  int files = 32;  // files, plugins, resolver, epoll
-  int loops = 1;   // network threads; those after the first need more `files`
+  int metrics = 0;  // above `admin` and in its pool: the metrics listener and its callers
+  int files = 32;   // files, plugins, resolver, epoll
+  int loops = 1;    // network threads; those after the first need more `files`
   int spare = 1;
   int handshakes = 0;  // 0: a quarter of the rest, 64 to 4,096
   int trusted = 0;     // ids that are admitted above `inbound`

@@ -80,6 +80,8 @@ bool Connection::ReadSome() {
       case net::IoResult::Kind::kOk:
         break;
     }
+    shared_.received_bytes[static_cast<size_t>(direction_)].fetch_add(read.bytes,
+                                                                      std::memory_order_relaxed);
     if (phase_ == Phase::kWaiting) {
       phase_ = Phase::kTls;
       BeginTls(tls::Role::kAcceptor);
@@ -191,6 +193,8 @@ void Connection::PumpOutput() {
     const net::IoResult sent = socket_.Send(out);
     if (sent.kind == net::IoResult::Kind::kOk) {
       channel_->ConsumeOutput(sent.bytes);
+      shared_.sent_bytes[static_cast<size_t>(direction_)].fetch_add(sent.bytes,
+                                                                    std::memory_order_relaxed);
       progressed = true;
       continue;
     }

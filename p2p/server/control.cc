@@ -180,6 +180,7 @@ void Control::OnUp(ConnId conn, peers::Attempt so_far) {
   }
   Live& live = it->second;
   live.up = true;
+  ++came_up_[static_cast<size_t>(live.direction)];
   live.up_since = now;
   live.history = history_.Add(so_far);
   if (live.target != 0) {

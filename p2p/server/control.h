@@ -6,6 +6,7 @@
 #include <absl/container/flat_hash_map.h>
 #include <absl/container/flat_hash_set.h>
 
+#include <array>
 #include <memory>
 #include <string>
 #include <thread>
@@ -148,6 +149,7 @@ class Control {
   absl::flat_hash_map<TargetId, std::vector<std::function<void(absl::StatusOr<AddResult>)>>>
       waiters_;
   absl::flat_hash_map<Reason, uint64_t> closed_in_, closed_out_;
+  std::array<uint64_t, 2> came_up_{};  // by Direction
 
   std::shared_ptr<const ServerSnapshot> snapshot_;
   std::shared_ptr<ServerSnapshot> building_;

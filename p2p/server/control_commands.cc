@@ -92,6 +92,11 @@ void Control::FinishSnapshot() {
   s.handshakes = shared_.handshakes.load();
   s.accepted = shared_.accepted.load();
   s.gate_refused = shared_.gate_refused.load();
+  s.came_up = came_up_;
+  for (size_t i = 0; i < s.received_bytes.size(); ++i) {
+    s.received_bytes[i] = shared_.received_bytes[i].load(std::memory_order_relaxed);
+    s.sent_bytes[i] = shared_.sent_bytes[i].load(std::memory_order_relaxed);
+  }
   s.closed_in = closed_in_;
   s.closed_out = closed_out_;
   snapshot_ = std::move(building_);

@@ -2,6 +2,7 @@
 // what is locked.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <utility>
@@ -36,6 +37,7 @@ struct Shared {
   std::atomic<ConnId> next_connection{1};
   std::atomic<SessionId> next_session{1};
   std::atomic<uint64_t> accepted{0}, gate_refused{0};
+  std::array<std::atomic<uint64_t>, 2> received_bytes{}, sent_bytes{};  // by Direction
   std::atomic<int> handshakes{0};  // inbound, waiting or running
 
   std::shared_ptr<const peers::AddressBans> gate_bans() const {

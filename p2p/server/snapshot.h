@@ -3,6 +3,7 @@
 
 #include <absl/container/flat_hash_map.h>
 
+#include <array>
 #include <climits>
 #include <cstdint>
 #include <optional>
@@ -87,6 +88,8 @@ struct ServerSnapshot {
   int max_inbound = 0, max_outbound = 0;
   int handshakes = 0;  // waiting or running
   uint64_t accepted = 0, gate_refused = 0;
+  std::array<uint64_t, 2> came_up{};                       // by Direction, as the next two
+  std::array<uint64_t, 2> received_bytes{}, sent_bytes{};  // of TLS, on every connection ever
   // How many attempts ended with each reason since start, inbound and outbound.
   absl::flat_hash_map<Reason, uint64_t> closed_in, closed_out;
 };

@@ -191,6 +191,11 @@ TEST(Options, AnAdminAddressThatANetworkCouldReachIsRefusedWithTheRemedy) {
   EXPECT_THAT(Wrong({"--admin", "0.0.0.0:4357"}), HasSubstr("ssh -L"));
   EXPECT_THAT(Wrong({"--admin", "[::]:4357"}), HasSubstr("ssh -L"));
   EXPECT_THAT(Parse({"--admin", "[::1]:0"}).errors, IsEmpty());
+  EXPECT_THAT(Wrong({"--metrics", "0.0.0.0:4358"}), HasSubstr("ssh -L"));
+  EXPECT_THAT(Wrong({"--metrics", "localhost"}), HasSubstr("127.0.0.1:4358"));
+  EXPECT_EQ(Parse({}).config.metrics, std::nullopt);
+  EXPECT_EQ(Parse({"--metrics", "none"}).config.metrics, std::nullopt);
+  EXPECT_EQ(Parse({"--metrics", "[::1]:9"}).config.metrics, Endpoint::Parse("[::1]:9"));
 }
 
 TEST(Options, AWrongValueIsAnErrorEvenWhereAStrongerSourceOverridesIt) {
@@ -248,6 +253,7 @@ TEST(Options, EveryOptionReachesItsOwnPlace) {
                                                            {"trusted", std::string(64, 'a')},
                                                            {"advertise", "192.0.2.1:1"},
                                                            {"admin", "127.0.0.1:1"},
+                                                           {"metrics", "127.0.0.1:2"},
                                                            {"admin-auth", "token"},
                                                            {"log-level", "warn"},
                                                            {"log-format", "json"},
