@@ -64,6 +64,7 @@ FdPlan SqueezeFds(const FdDemand& demand, const FdLimit& limit,
 struct FdStatus {
   uint64_t soft = 0, hard = 0;
   int open_now = 0;
+  int outside = 0;  // of the plan
   int own = 0;      // what the node's libraries opened at start; charged to `files`
   int foreign = 0;  // open since, and not by the node: a plugin, a library. Charged to `files` too
   bool reduced = false;

@@ -14,7 +14,7 @@ FdBudget::FdBudget(const FdPlan& plan) : plan_(plan), base_(plan.outside) {
     pools_[at] = std::make_unique<FdPool>(static_cast<PoolKind>(i), plan_.pools[at]);
   }
   status_.soft = status_.hard = plan.limit;
-  status_.open_now = plan.outside;
+  status_.open_now = status_.outside = plan.outside;
   status_.reduced = plan.reduced;
   status_.sentences = plan.sentences;
 }
@@ -70,6 +70,7 @@ FdChange FdBudget::Adjust(const FdLimit& now) {
     change.pools_rose = change.pools_rose || limit > before;
     if (limit != before) pools_[i]->SetLimit(limit);
   }
+  status_.outside = plan_.outside;
   status_.reduced = plan_.reduced;
   status_.sentences = plan_.sentences;
   status_.sentences.push_back(absl::StrCat(

@@ -227,6 +227,8 @@ void ToProto(const ServerSnapshot& snapshot, proto::Node& out) {
   out.set_fd_open(static_cast<uint32_t>(snapshot.fds.open_now));
   out.set_fd_own(static_cast<uint32_t>(snapshot.fds.own));
   out.set_fd_foreign(static_cast<uint32_t>(snapshot.fds.foreign));
+  out.set_fd_outside(static_cast<uint32_t>(snapshot.fds.outside));
+  out.set_fd_reduced(snapshot.fds.reduced);
   for (const std::string& sentence : snapshot.fds.sentences) out.add_fd_sentences(sentence);
   absl::flat_hash_set<NodeId> up;
   for (const PeerSnapshot& peer : snapshot.peers) up.insert(peer.id);

@@ -56,13 +56,21 @@ std::string Listeners(const pb::Node& node, const View& view) {
 
 std::string Pools(const pb::Node& node, const View& view) {
   Table table({{"FD POOL"}, {"USED", true}, {"LIMIT", true}});
+  uint64_t sum = node.fd_outside();
   for (const pb::FdPool& pool : node.fd_pools()) {
     // Every listener has its ticket from the start: that pool is always full.
     const bool full = pool.limit() > 0 && pool.used() >= pool.limit() && pool.name() != "listeners";
     table.AddRow({pool.name(), Cell(absl::StrCat(pool.used()), full ? Colour::kRed : Colour::kNone),
                   absl::StrCat(pool.limit())});
+    sum += pool.limit();
   }
-  return table.empty() ? "" : absl::StrCat("\n", table.Render(view.style));
+  if (table.empty()) return "";
+  table.AddRow({"outside", absl::StrCat(node.fd_outside()), absl::StrCat(node.fd_outside())});
+  table.AddRow({"sum", absl::StrCat(node.fd_open()), absl::StrCat(sum)});
+  const std::string_view note =
+      node.fd_reduced() ? "less than configured fits the limit: helo info --wide says what to do\n"
+                        : "";
+  return absl::StrCat("\n", table.Render(view.style), ToAbsl(note));
 }
 
 std::string Targets(const pb::Node& node, const View& view) {
