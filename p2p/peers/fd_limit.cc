@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -14,6 +15,7 @@ namespace helo::peers {
 
 struct FdReader::Directory {
   DIR* dir = nullptr;
+  bool by_name = false;
   FdTicket ticket;
   ~Directory() { closedir(dir); }
 };
@@ -29,11 +31,12 @@ uint64_t NrOpen() {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<FdReader>> FdReader::Open(FdTicket ticket) {
+absl::StatusOr<std::unique_ptr<FdReader>> FdReader::Open(FdTicket ticket, bool by_name) {
   DIR* const dir = opendir("/proc/self/fd");
   if (dir == nullptr) return ErrnoStatus(errno, "opendir /proc/self/fd");
   auto directory = std::make_unique<Directory>();
   directory->dir = dir;
+  directory->by_name = by_name;
   directory->ticket = std::move(ticket);
   return std::unique_ptr<FdReader>(new FdReader(std::move(directory)));
 }
@@ -47,6 +50,11 @@ absl::StatusOr<FdLimit> FdReader::Read() {
   FdLimit limit;
   limit.soft = std::min<uint64_t>(raw.rlim_cur, kFdInfinity);
   limit.hard = std::min<uint64_t>(raw.rlim_max, kFdInfinity);
+  struct stat size {};
+  if (!directory_->by_name && fstat(dirfd(directory_->dir), &size) == 0 && size.st_size > 0) {
+    limit.open_now = static_cast<int>(size.st_size);
+    return limit;
+  }
   rewinddir(directory_->dir);
   errno = 0;
   while (const dirent* entry = readdir(directory_->dir)) {

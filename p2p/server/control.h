@@ -145,6 +145,7 @@ class Control {
   std::unique_ptr<net::Timer> worth_timer_;
   std::unique_ptr<net::Timer> fds_timer_;
   MonoTime fds_read_{};
+  Duration fds_cost_{};   // of that
   int foreign_told_ = 0;  // descriptors in the last line about them
   absl::flat_hash_map<TargetId, std::vector<std::function<void(absl::StatusOr<AddResult>)>>>
       waiters_;

@@ -19,8 +19,10 @@ constexpr int kNoticeable = 8;  // this many more foreign ones are worth a line
 }  // namespace
 
 absl::StatusOr<peers::FdLimit> Control::ReadFds() {
+  const MonoTime before = shared_.Now();
   absl::StatusOr<peers::FdLimit> limit = shared_.deps.read_fds();
   fds_read_ = shared_.Now();
+  fds_cost_ = fds_read_ - before;
   if (!limit.ok()) {
     if (const LogLimiter::Pass pass = shared_.limiter.Check("fds unread"); pass.log) {
       shared_.log().Warn("server", "the limit of file descriptors could not be read",
@@ -31,7 +33,9 @@ absl::StatusOr<peers::FdLimit> Control::ReadFds() {
 }
 
 void Control::LookAtFds() {
-  if (!shared_.deps.read_fds || shared_.Now() - fds_read_ < kFreshFor) return;
+  // Where counting is slow (many of them, an older kernel) it may take a hundredth of the time.
+  const Duration fresh_for = std::max<Duration>(kFreshFor, 100 * fds_cost_);
+  if (!shared_.deps.read_fds || shared_.Now() - fds_read_ < fresh_for) return;
   if (const auto limit = ReadFds(); limit.ok()) shared_.deps.fds->Observe(*limit);
 }
 

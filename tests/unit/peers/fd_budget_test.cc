@@ -406,23 +406,37 @@ TEST(FdBudget, AfterEveryLookWhatIsPromisedFits) {
   }
 }
 
+TEST(FdReader, CountsTheSameEitherWay) {
+  std::vector<int> more;
+  for (int i = 0; i < 20; ++i) more.push_back(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  auto by_name = FdReader::Open({}, /*by_name=*/true);
+  auto as_it_comes = FdReader::Open({});
+  ASSERT_TRUE(by_name.ok() && as_it_comes.ok());
+  for (int fd : more) {
+    EXPECT_EQ((*by_name)->Read()->open_now, (*as_it_comes)->Read()->open_now);
+    close(fd);
+  }
+}
+
 TEST(FdReader, ReadsWhenNotOneMoreDescriptorIsToBeHad) {
-  EXPECT_EXIT(
-      {
-        auto reader = FdReader::Open({});
-        if (!reader.ok()) _exit(3);
-        const absl::StatusOr<FdLimit> before = (*reader)->Read();
-        rlimit none{};
-        getrlimit(RLIMIT_NOFILE, &none);
-        none.rlim_cur = 0;
-        if (setrlimit(RLIMIT_NOFILE, &none) != 0) _exit(4);
-        if (open("/dev/null", O_RDONLY) >= 0) _exit(5);
-        if (ReadFdLimit().ok()) _exit(6);
-        const absl::StatusOr<FdLimit> after = (*reader)->Read();
-        if (!after.ok() || !before.ok()) _exit(7);
-        _exit(after->soft == 0 && after->open_now == before->open_now ? 0 : 8);
-      },
-      ::testing::ExitedWithCode(0), "");
+  for (const bool by_name : {false, true})
+    EXPECT_EXIT(
+        {
+          auto reader = FdReader::Open({}, by_name);
+          if (!reader.ok()) _exit(3);
+          const absl::StatusOr<FdLimit> before = (*reader)->Read();
+          rlimit none{};
+          getrlimit(RLIMIT_NOFILE, &none);
+          none.rlim_cur = 0;
+          if (setrlimit(RLIMIT_NOFILE, &none) != 0) _exit(4);
+          if (open("/dev/null", O_RDONLY) >= 0) _exit(5);
+          if (ReadFdLimit().ok()) _exit(6);
+          const absl::StatusOr<FdLimit> after = (*reader)->Read();
+          if (!after.ok() || !before.ok()) _exit(7);
+          _exit(after->soft == 0 && after->open_now == before->open_now ? 0 : 8);
+        },
+        ::testing::ExitedWithCode(0), "")
+        << by_name;
 }
 
 TEST(FdBudget, MakesThePoolsOfThePlan) {
