@@ -55,8 +55,9 @@ void Control::Launch(std::vector<Worker*> workers) {
   worth_timer_ = std::make_unique<net::Timer>(*loop_, [this] { CollectWorth(); });
   worth_timer_->SetAt(shared_.Now() + kWorthEvery);
   if (shared_.deps.read_fds) {
-    fds_timer_ = std::make_unique<net::Timer>(*loop_, [this] { CheckFds(); });
-    fds_timer_->SetAt(shared_.Now() + kFdsEvery);
+    fds_timer_ = std::make_unique<net::Timer>(*loop_, [this] { WatchFds(); });
+    fds_due_ = shared_.Now() + kFdsEvery;
+    WatchFds();
   }
   const MonoTime now = shared_.Now();
   for (const PeerAddress& peer : shared_.options.static_peers) {

@@ -117,6 +117,7 @@ class Control {
   void CollectWorth();
   void NoteWorth(const ServerSnapshot& snapshot);
   // control_fds.cc: the descriptors, every 10 s
+  void WatchFds();
   void CheckFds();
   void ShrinkToPools();
   void LookAtFds();  // for a snapshot
@@ -145,8 +146,10 @@ class Control {
   std::unique_ptr<net::Timer> worth_timer_;
   std::unique_ptr<net::Timer> fds_timer_;
   MonoTime fds_read_{};
-  Duration fds_cost_{};   // of that
-  int foreign_told_ = 0;  // descriptors in the last line about them
+  Duration fds_cost_{};  // of that
+  MonoTime fds_due_{};
+  uint64_t kernel_soft_ = 0;  // the limit as it was a moment ago
+  int foreign_told_ = 0;      // descriptors in the last line about them
   absl::flat_hash_map<TargetId, std::vector<std::function<void(absl::StatusOr<AddResult>)>>>
       waiters_;
   absl::flat_hash_map<Reason, uint64_t> closed_in_, closed_out_;

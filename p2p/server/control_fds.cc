@@ -1,8 +1,10 @@
 // The budget of descriptors while the node runs: the limit may be changed under it (prlimit), and
 // plugins and libraries open what no ticket knows of.
 #include <absl/strings/str_cat.h>
+#include <sys/resource.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "p2p/base/text.h"
 #include "p2p/server/control.h"
@@ -13,6 +15,7 @@ namespace {
 
 // Two looks at the limit: by then it is known whether the shortage stays.
 constexpr uint32_t kRetryAfterEvictedS = 20;
+constexpr Duration kLimitEvery = std::chrono::milliseconds(250);
 constexpr Duration kFreshFor = std::chrono::seconds(1);
 constexpr int kNoticeable = 8;  // this many more foreign ones are worth a line
 
@@ -39,8 +42,18 @@ void Control::LookAtFds() {
   if (const auto limit = ReadFds(); limit.ok()) shared_.deps.fds->Observe(*limit);
 }
 
+// The whole look costs too much to be had all the time; whether the limit was changed does not.
+void Control::WatchFds() {
+  fds_timer_->SetAt(shared_.Now() + kLimitEvery);
+  rlimit raw{};
+  if (getrlimit(RLIMIT_NOFILE, &raw) != 0) raw.rlim_cur = kernel_soft_;
+  const bool first = kernel_soft_ == 0;
+  const bool changed = std::exchange(kernel_soft_, raw.rlim_cur) != raw.rlim_cur && !first;
+  if (changed || shared_.Now() >= fds_due_) CheckFds();
+}
+
 void Control::CheckFds() {
-  fds_timer_->SetAt(shared_.Now() + kFdsEvery);
+  fds_due_ = shared_.Now() + kFdsEvery;
   const absl::StatusOr<peers::FdLimit> limit = ReadFds();
   if (!limit.ok()) return;
   peers::FdBudget& fds = *shared_.deps.fds;
