@@ -36,9 +36,9 @@ def resident_kb(pid):
 
 @unittest.skipUnless(LOAD.exists(), "helo-load is not built here")
 class Leaks(kit.Case):
-    def cycles(self, node, path, count):
+    def cycles(self, node, path, count, place=None):
         command = [str(LOAD), "cycle", "--close-path", path, "--count", str(count), "--target", node.address(),
-                   "--network", "helo-it", "--json", *PLACES.get(path, FREE)]
+                   "--network", "helo-it", "--json", *(place or PLACES.get(path, FREE))]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", check=False,
                               timeout=60 + count / 20)
         self.assertEqual(0, done.returncode, done.stderr)
@@ -77,8 +77,10 @@ class Leaks(kit.Case):
         node = self.node("node", options=["--tls-timeout", "1s", "--hello-timeout", "1s", "--linger", "500ms",
                                           "--max-inbound", "512", "--max-handshakes", "512", "--log-level", "warn",
                                           "--exempt-sources", "127.1.0.0/16"]).start()
-        # What a node may remember is bounded, and full before the first look: 4,096 events, two a peer that was up.
+        # What a node may remember is bounded, and full before the first look: 4,096 events, two a peer that was up;
+        # 1,024 sources that were refused.
         self.cycles(node, "reset", 1500)
+        self.cycles(node, "tls", 1200, [*FREE[:2], "--sources", "1200", "--source-step", "1", "--in-flight", "32"])
         _, warm = self.run_all(node, WARM)
         began = time.monotonic()
         took, after = self.run_all(node, CYCLES - WARM)
