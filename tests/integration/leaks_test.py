@@ -22,7 +22,7 @@ MOST_GROWTH = 0.02
 # What a path is given: how many at once, and where it comes from. The gate refuses one source beyond its limits; all
 # other paths come from addresses without.
 LIMITED = ["--source-base", "127.2.0.1", "--sources", "4", "--source-step", "1", "--in-flight", "64"]
-FREE = ["--source-base", "127.1.0.1", "--sources", "16", "--in-flight", "32"]
+FREE = ["--source-base", "127.1.0.1", "--sources", "16", "--in-flight", "100"]
 MANY = ["--source-base", "127.1.0.1", "--sources", "16", "--in-flight", "200"]  # as many in the first 2,000 too
 PLACES = {"gate": LIMITED, "timeout": MANY}
 
@@ -80,7 +80,8 @@ class Leaks(kit.Case):
         # What a node may remember is bounded, and full before the first look: 4,096 events, two a peer that was up;
         # 1,024 sources that were refused.
         self.cycles(node, "reset", 1500)
-        self.cycles(node, "tls", 1200, [*FREE[:2], "--sources", "1200", "--source-step", "1", "--in-flight", "32"])
+        self.cycles(node, "tls", 1200, [*FREE[:2], "--sources", "1200", "--source-step", "1", "--in-flight", "100"])
+        self.run_all(node, WARM)  # and the heap is as large as this many at once make it
         _, warm = self.run_all(node, WARM)
         began = time.monotonic()
         took, after = self.run_all(node, CYCLES - WARM)
