@@ -11,6 +11,7 @@
 
 #include "node/http_head.h"
 #include "p2p/base/text.h"
+#include "p2p/net/fd_table.h"
 
 namespace helo::node {
 namespace {
@@ -28,6 +29,11 @@ class MetricsServer::Caller final : public net::Watcher {
         socket_(std::move(socket)),
         timer_(*server.loop_, [this] { OnTimer(); }) {
     timer_.SetAt(server_.clock_.Now() + server_.times_.request);
+  }
+
+  ~Caller() override {
+    MutexLock lock(server_.shown_mutex_);
+    server_.shown_.erase(id_);
   }
 
   bool Watch() {
@@ -167,6 +173,10 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const Endpoi
   auto loop = net::EventLoop::Create("metrics", clock, log, files);
   if (!loop.ok()) return loop.status();
   server->loop_ = std::move(*loop);
+  server->standing_ = server->loop_->OwnFds();
+  const int listening = listener->socket().FdDoNotKeep();
+  server->standing_.push_back(
+      {listening, net::SocketCookie(listening), "listens for metrics", PoolKind::kAdmin});
   server->thread_ = std::thread([loop_ptr = server->loop_.get()] { loop_ptr->Run(); });
   std::promise<absl::Status> started;
   server->loop_->Post([&] {
@@ -187,6 +197,13 @@ MetricsServer::MetricsServer(Collect collect, const Clock& clock, int callers, T
 
 MetricsServer::~MetricsServer() { Stop(); }
 
+std::vector<net::OwnFd> MetricsServer::OwnFds() const {
+  std::vector<net::OwnFd> own = standing_;
+  MutexLock lock(shown_mutex_);
+  for (const auto& [id, fd] : shown_) own.push_back(fd);
+  return own;
+}
+
 void MetricsServer::Stop() {
   if (!thread_.joinable()) return;
   loop_->Post([this] {
@@ -201,6 +218,11 @@ void MetricsServer::OnAccepted(net::Socket socket, const Endpoint& remote,
                                const Endpoint& /*local*/) {
   if (!remote.ip.IsLoopback()) return;  // closes it
   const uint64_t id = next_caller_++;
+  const int fd = socket.FdDoNotKeep();
+  {
+    MutexLock lock(shown_mutex_);
+    shown_[id] = {fd, net::SocketCookie(fd), "metrics caller", PoolKind::kAdmin};
+  }
   auto caller = std::make_unique<Caller>(*this, id, std::move(socket));
   if (caller->Watch()) callers_.emplace(id, std::move(caller));
 }

@@ -18,8 +18,10 @@
 #include "p2p/base/endpoint.h"
 #include "p2p/base/fd_ticket.h"
 #include "p2p/base/log.h"
+#include "p2p/base/mutex.h"
 #include "p2p/net/event_loop.h"
 #include "p2p/net/listener.h"
+#include "p2p/net/own_fd.h"
 
 namespace helo::node {
 
@@ -48,6 +50,7 @@ class MetricsServer final : private net::AcceptorDelegate {
   const Endpoint& address() const { return address_; }    // with the port that the kernel chose
   int callers_at_most() const { return share_.limit(); }  // [any]
   int callers() const { return share_.used(); }           // [any]
+  std::vector<net::OwnFd> OwnFds() const;                 // [any]
 
  private:
   class Caller;
@@ -66,6 +69,9 @@ class MetricsServer final : private net::AcceptorDelegate {
   std::shared_ptr<net::EventLoop> loop_;
   std::unique_ptr<net::Acceptor> acceptor_;
   absl::flat_hash_map<uint64_t, std::unique_ptr<Caller>> callers_;
+  std::vector<net::OwnFd> standing_;  // the listener's and the loop's; not changed once it runs
+  mutable Mutex shown_mutex_;
+  absl::flat_hash_map<uint64_t, net::OwnFd> shown_ ABSL_GUARDED_BY(shown_mutex_);  // of callers
   uint64_t next_caller_ = 1;  // ascending, so the least is the oldest
   std::thread thread_;
 };

@@ -156,6 +156,12 @@ absl::Status Node::Impl::StartAdmin(const Config& config, std::function<void()> 
   hooks.log_level = [this] { return log.level(); };
   hooks.set_log_level = [this](LogLevel level) { log.SetLevel(level); };
   hooks.shutdown = std::move(ask_to_stop);
+  hooks.own_fds = [this] {
+    std::vector<net::OwnFd> own;
+    if (metrics != nullptr) own = metrics->OwnFds();
+    own.push_back({fd_reader->FdForShow(), 0, "counts the open descriptors", PoolKind::kSpare});
+    return own;
+  };
   auto begun =
       rpc::AdminServer::Start(std::move(options), std::move(facts), std::move(hooks), *server,
                               fds->pool(PoolKind::kAdmin), fds->pool(PoolKind::kFiles), clock, log);
@@ -238,9 +244,10 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, NodeLo
   if (absl::Status status = impl.OpenFiles(options); !status.ok()) return status;
   if (absl::Status status = impl.PlanDescriptors(config); !status.ok()) return status;
   if (absl::Status status = impl.StartServer(config); !status.ok()) return status;
+  // Before the admin API, which tells of its descriptors.
+  if (absl::Status status = impl.StartMetrics(config); !status.ok()) return status;
   if (absl::Status status = impl.StartAdmin(config, std::move(ask_to_stop)); !status.ok())
     return status;
-  if (absl::Status status = impl.StartMetrics(config); !status.ok()) return status;
   // All that the node opens for itself is open, and no peer has come or been dialed yet.
   if (auto limit = impl.fd_reader->Read(); limit.ok()) impl.fds->SettleOwn(*limit);
   impl.server->Start();
@@ -264,8 +271,8 @@ void Node::Stop() {
   });
   impl_->server->Stop(kServerStop);
   callers.join();
-  impl_->metrics.reset();
   impl_->admin.reset();
+  impl_->metrics.reset();
   impl_->server.reset();
 }
 

@@ -31,6 +31,8 @@ uint64_t NrOpen() {
 
 }  // namespace
 
+int FdReader::FdForShow() const { return dirfd(directory_->dir); }
+
 absl::StatusOr<std::unique_ptr<FdReader>> FdReader::Open(FdTicket ticket, bool by_name) {
   DIR* const dir = opendir("/proc/self/fd");
   if (dir == nullptr) return ErrnoStatus(errno, "opendir /proc/self/fd");

@@ -34,6 +34,7 @@ class FdReader {
   FdReader& operator=(const FdReader&) = delete;
   absl::StatusOr<FdLimit>
   Read();  // open_now counts the reader's own descriptor, which has a ticket
+  int FdForShow() const;
 
  private:
   struct Directory;

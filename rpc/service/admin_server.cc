@@ -139,6 +139,7 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   impl->mailbox = std::make_shared<Mailbox>(*impl->loop);
   impl->hub = std::make_shared<WatchHub>(server.events(), impl->mailbox);
   FdSources sources;
+  const auto node_fds = hooks.own_fds;
   sources.files = facts.open_files;
   impl->api = std::make_unique<AdminApi>(std::move(facts), std::move(hooks), impl->door->address(),
                                          server, *impl->loop, impl->mailbox, log);
@@ -167,8 +168,11 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   }
   impl->server->GetHealthCheckService()->SetServingStatus(kServiceName, true);
 
-  sources.own = [door = impl->door.get(), grpc = NewSince(before_grpc, *impl->loop)] {
+  sources.own = [door = impl->door.get(), grpc = NewSince(before_grpc, *impl->loop), node_fds] {
     std::vector<net::OwnFd> own = door->OwnFds();
+    if (node_fds) {
+      for (net::OwnFd& fd : node_fds()) own.push_back(std::move(fd));
+    }
     own.insert(own.end(), grpc.begin(), grpc.end());
     return own;
   };

@@ -15,6 +15,7 @@
 #include "p2p/base/endpoint.h"
 #include "p2p/base/fd_ticket.h"
 #include "p2p/base/log.h"
+#include "p2p/net/own_fd.h"
 #include "p2p/server/server.h"
 
 namespace helo::rpc {
@@ -47,6 +48,8 @@ struct AdminHooks {  // called on gRPC's threads; must not block for long
   std::function<LogLevel()> log_level;
   std::function<void(LogLevel)> set_log_level;
   std::function<void()> shutdown;  // asks the process to stop; returns at once
+  // What the node itself holds open beside its server, for lists of descriptors; may be empty.
+  std::function<std::vector<net::OwnFd>()> own_fds;
 };
 
 class AdminServer {

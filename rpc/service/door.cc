@@ -366,6 +366,9 @@ std::vector<net::OwnFd> Door::OwnFds() const {
     fds.push_back(
         {uids_.fd(), Cookie(uids_.fd()), "asks whose process a caller is", PoolKind::kFiles});
   }
+  for (const net::UniqueFd& fd : reserve_) {
+    fds.push_back({fd.FdDoNotKeep(), 0, "in reserve, to let the operator in", PoolKind::kFiles});
+  }
   MutexLock lock(mutex_);
   for (const auto& [id, connection] : connections_) {
     const std::string uid = connection.uid ? std::to_string(*connection.uid) : "unknown";

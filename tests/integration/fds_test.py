@@ -74,7 +74,7 @@ class Fds(kit.Case):
             r"Max open files\s+(\d+)", pathlib.Path(f"/proc/{node.pid}/limits").read_text())[1]))
 
     def test_every_descriptor_of_a_node_is_known_to_it(self):
-        node = self.node("node").start()
+        node = self.node("node", options=["--metrics", "127.0.0.1:0"]).start()
         dialer = self.node("dialer", peers=[node]).start()
         node.sees(dialer)
         unknown = [fd for fd in fds(node)["fds"] if not fd["ours"]]
@@ -85,6 +85,8 @@ class Fds(kit.Case):
         self.assertEqual("admin", kinds["listens for the admin API"]["pool"])
         self.assertTrue(kinds["lock of the data directory"]["link"].endswith("/LOCK"))
         self.assertEqual("eventfd", kinds["loop net-0: wakes it"]["kind"])
+        self.assertEqual(("LISTEN", "admin"), tuple(kinds["listens for metrics"][k] for k in ("tcp_state", "pool")))
+        self.assertEqual("spare", kinds["counts the open descriptors"]["pool"])
 
     def test_a_peer_is_named_with_its_direction_on_both_sides(self):
         node = self.node("node").start()
