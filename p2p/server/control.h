@@ -1,6 +1,6 @@
 // The control thread: owns the peer table, bans, dialing and history. Loops talk to it at
 // admission, at up, at the end and for a challenge; commands come from the admin API. Private to
-// p2p/server. Thread: functions marked [any] post; everything else is control's own.
+// p2p/server. Thread: functions marked [any] post; the rest is control's own. Long: one class.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>

@@ -217,10 +217,26 @@ TEST(FdTableTest, ALoopNamesItsOwn) {
 // --- The story of the seed: the kernel gives the lowest free number, so a number names whoever has
 // it now and nothing more.
 
+constexpr int kHigh = 400;
+
 // The other end of a connection, out of the way of the low numbers.
 UniqueFd HighSocket() {
   UniqueFd low(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return UniqueFd(::fcntl(low.FdDoNotKeep(), F_DUPFD_CLOEXEC, 400));
+  return UniqueFd(::fcntl(low.FdDoNotKeep(), F_DUPFD_CLOEXEC, kHigh));
+}
+
+// Takes every free number below the highest one in use, so that what is opened next stands in a row
+// whatever this process was started with.
+std::vector<UniqueFd> WithoutGaps() {
+  int highest = 0;
+  for (int fd = 0; fd < kHigh; ++fd) {
+    if (::fcntl(fd, F_GETFD) >= 0) highest = fd;
+  }
+  std::vector<UniqueFd> fillers;
+  do {
+    fillers.emplace_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  } while (fillers.back() && fillers.back().FdDoNotKeep() < highest);
+  return fillers;
 }
 
 class KeepAll : public AcceptorDelegate {
@@ -238,6 +254,7 @@ TEST(FdTableTest, TheListenerIsNTheFirstPeerNPlus1TheSecondNPlus2AndAReusedNumbe
   FdPool pool(PoolKind::kListener, 8);
   LoopThread
       loop;  // its own descriptors come first, so that nothing is between the ones that count
+  const std::vector<UniqueFd> fillers = WithoutGaps();
   absl::StatusOr<Listener> opened =
       Listener::Open(Listen("127.0.0.1:0"), 8, Ticket(pool), NullLog());
   ASSERT_TRUE(opened.ok());

@@ -1,5 +1,5 @@
 // How many peers fit into the descriptors: the sum always holds, and what was given up is said in
-// plain words.
+// plain words. Long: a case each.
 #include "p2p/peers/fd_budget.h"
 
 #include <absl/cleanup/cleanup.h>
