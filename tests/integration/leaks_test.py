@@ -94,6 +94,15 @@ class Leaks(kit.Case):
               f"tickets {sum(warm['tickets'].values())} -> {sum(after['tickets'].values())}, "
               f"slots {warm['slots']} -> {after['slots']}, RSS {warm['rss']} -> {after['rss']} kB ({growth:+.2%})",
               flush=True)
+        # A busy machine may have had more at once than before the first look, and the heap keeps that: what leaks grows in
+        # every round.
+        for _ in range(2):
+            if growth <= MOST_GROWTH:
+                break
+            before = after["rss"]
+            _, after = self.run_all(node, CYCLES - WARM)
+            growth = after["rss"] / before - 1
+            print(f"once more: RSS {before} -> {after['rss']} kB ({growth:+.2%})", flush=True)
         self.assertEqual(warm["fds"], after["fds"])
         self.assertEqual(warm["tickets"], after["tickets"])
         self.assertEqual(warm["slots"], after["slots"])
