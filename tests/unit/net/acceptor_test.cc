@@ -357,7 +357,7 @@ TEST_F(AcceptorTest, OutOfDescriptorsAReserveLetsOneMoreIn) {
   });
   ASSERT_TRUE(Paused());
   EXPECT_EQ(keeper_.count, 1);
-  EXPECT_FALSE(keeper_.reserve);
+  thread_.On([&] { EXPECT_FALSE(keeper_.reserve); });
   exhausted->Restore();
 }
 
