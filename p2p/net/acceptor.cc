@@ -145,7 +145,6 @@ std::optional<FdTicket> Acceptor::Impl::TakeTicket(const Acceptor& acceptor) {
 
 void Acceptor::Impl::Pause(const Acceptor& acceptor, int error) {
   registration.Pause(true);
-  paused.store(true, std::memory_order_relaxed);
   last_errno.store(error, std::memory_order_relaxed);
   waiting.store(true);
   kernel_refused = kernel_refused || error == EMFILE || error == ENFILE;
@@ -154,6 +153,7 @@ void Acceptor::Impl::Pause(const Acceptor& acceptor, int error) {
   starving = true;
   retry.SetAt(loop.Now() + pause);
   pause = std::min(pause * 2, kLongestPause);
+  paused.store(true, std::memory_order_release);  // last: whoever sees it sees why
 
   const LogLimiter::Pass pass = limiter.Check(error == 0 ? "no ticket" : ErrnoName(error));
   if (!pass.log) return;
@@ -223,11 +223,11 @@ Acceptor::~Acceptor() {
 
 AcceptorStats Acceptor::stats() const {
   AcceptorStats stats;
+  stats.paused = impl_->paused.load(std::memory_order_acquire);
   stats.accepted = impl_->accepted.load(std::memory_order_relaxed);
   stats.aborted = impl_->aborted.load(std::memory_order_relaxed);
   stats.starved = impl_->starved.load(std::memory_order_relaxed);
   stats.last_errno = impl_->last_errno.load(std::memory_order_relaxed);
-  stats.paused = impl_->paused.load(std::memory_order_relaxed);
   return stats;
 }
 
