@@ -29,7 +29,9 @@ struct AdminOptions {
   Endpoint address;  // loopback only; anything else is refused with the remedy (ssh -L)
   AdminAuth auth = AdminAuth::kUid;
   std::string token_path;  // <data dir>/admin.token, written 0600 at Start if absent
-  int backlog = 128;
+  // Long enough for a crowd to wait in order, where a full queue would make the operator's
+  // connection wait for a retransmission, short enough to be through in a moment.
+  int backlog = 512;
 };
 
 // What the service tells of the node beyond what p2p knows.
