@@ -82,7 +82,7 @@ std::vector<OwnFd> EventLoop::OwnFds() const {
   return fds;
 }
 
-void EventLoop::Impl::Wake() {
+void EventLoop::Impl::WakeNow() {
   if (!asleep.exchange(false)) return;
   const uint64_t one = 1;
   [[maybe_unused]] const ssize_t result = ::write(wake.Get(), &one, sizeof(one));
@@ -94,7 +94,7 @@ void EventLoop::Stop() {
     impl_->closed = true;
     impl_->has_posts.store(true, std::memory_order_release);
   }
-  impl_->Wake();
+  impl_->WakeNow();
 }
 
 bool EventLoop::Post(std::function<void()> fn) {

@@ -106,7 +106,8 @@ class EventLoop {
   void Run();   // once; returns after Stop(), having run everything posted before it
   void Stop();  // any thread, also before Run
   // Any thread. Runs `fn` on the loop, in order; from the loop's own thread too, later, never from
-  // within. False, and `fn` destroyed, after Stop().
+  // within. False, and `fn` destroyed, after Stop(). Posted by another loop, it may be seen at the
+  // end of that loop's turn, until when this one must exist.
   bool Post(std::function<void()> fn);
   bool InThread() const;  // any thread
 

@@ -76,14 +76,18 @@ struct EventLoop::Impl {
   uint32_t Sleep();
   void FireTimers();
   void RunPosted();
-  void Wake();  // any thread; after something was posted
-  void ServeSessions(bool fetch);
+  void Wake();  // any thread; after something was posted: soon, if this thread runs another loop
+  void WakeNow();
+  void SendWakes();                // those that calls of this turn owe to other loops
+  bool ServeSessions(bool fetch);  // was anything called
   void ServeListeners();
   void ServeHandshakes();
   bool Busy() const {
     return !ready_sessions.empty() || !ready_listeners.empty() || fair.size() > 0 ||
            has_posts.load(std::memory_order_relaxed);
   }
+
+  static thread_local Impl* running;  // this thread's, if it runs one
 
   EventLoop& loop;
   Descriptor top, sessions, handshakes, wake;
@@ -100,6 +104,9 @@ struct EventLoop::Impl {
   std::atomic<bool> asleep{false};
   std::atomic<bool> has_posts{false};  // a hint; true after Stop() too
   bool stopped = false;
+  // Loops to be woken for what was posted to them in this turn: one wake-up (two switches of
+  // threads) for the handshakes of a turn and not one for each.
+  std::vector<Impl*> owed_wakes;
   Mutex mutex;
   bool closed ABSL_GUARDED_BY(mutex) = false;
   std::vector<std::function<void()>> posts ABSL_GUARDED_BY(mutex);

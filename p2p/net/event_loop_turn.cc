@@ -3,6 +3,7 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <climits>
@@ -37,6 +38,8 @@ int SleepMilliseconds(Duration left) {
 }
 
 }  // namespace
+
+thread_local EventLoop::Impl* EventLoop::Impl::running = nullptr;
 
 void EventLoop::Impl::Enqueue(Slot& slot) {
   if (slot.paused || slot.list != nullptr) return;
@@ -112,6 +115,20 @@ uint32_t EventLoop::Impl::Sleep() {
   return ready;
 }
 
+void EventLoop::Impl::Wake() {
+  if (running == nullptr || running == this) {
+    WakeNow();
+  } else if (std::find(running->owed_wakes.begin(), running->owed_wakes.end(), this) ==
+             running->owed_wakes.end()) {
+    running->owed_wakes.push_back(this);
+  }
+}
+
+void EventLoop::Impl::SendWakes() {
+  for (Impl* other : owed_wakes) other->WakeNow();
+  owed_wakes.clear();
+}
+
 void EventLoop::Impl::FireTimers() {
   if (timers.empty()) return;
   round = loop.Now();
@@ -144,15 +161,19 @@ void EventLoop::Impl::RunPosted() {
   }
 }
 
-void EventLoop::Impl::ServeSessions(bool fetch) {
+bool EventLoop::Impl::ServeSessions(bool fetch) {
+  bool any = has_posts.load(std::memory_order_relaxed);
   RunPosted();
   if (fetch) Fetch(sessions.Get(), kSessionEvents);
   for (size_t left = ready_sessions.size(); left > 0; --left) {
     ReadyItem* const item = ready_sessions.PopFront();
     if (item == nullptr) break;
     session_calls.Add();
+    any = true;
     Call(static_cast<Slot&>(*item));
   }
+  if (any) SendWakes();  // what established peers wait for does not wait for handshakes
+  return any;
 }
 
 void EventLoop::Impl::ServeListeners() {
@@ -167,22 +188,25 @@ void EventLoop::Impl::ServeListeners() {
 }
 
 void EventLoop::Impl::ServeHandshakes() {
+  Duration before = Duration::zero();  // zero: to be read
   for (int i = 0; i < kHandshakeStepsATurn && !stopped; ++i) {
     ReadyItem* const item = fair.Pop();
     if (item == nullptr) break;
     Slot& slot = static_cast<Slot&>(*item);
     const Subnet group = slot.group;
-    const Duration before = ThreadCpu();
+    if (before == Duration::zero()) before = ThreadCpu();
     Call(slot);
-    fair.Charge(group, ThreadCpu() - before, loop.Now());
+    const Duration after = ThreadCpu();  // a system call
+    fair.Charge(group, after - before, loop.Now());
     handshake_steps.Add();
-    ServeSessions(true);
+    before = ServeSessions(true) ? Duration::zero() : after;
   }
 }
 
 void EventLoop::Run() {
   Impl& impl = *impl_;
   impl.thread.store(std::this_thread::get_id());
+  Impl::running = &impl;
   // For top -H, perf and strace. The first thread's name is the program's, and stays.
   if (::gettid() != ::getpid()) ::pthread_setname_np(::pthread_self(), name_.substr(0, 15).c_str());
   while (!impl.stopped) {
@@ -196,9 +220,11 @@ void EventLoop::Run() {
     if ((ready & kHandshakesReady) != 0) impl.FetchHandshakes();
     impl.ServeListeners();
     impl.ServeHandshakes();
+    impl.SendWakes();
     impl.handshakes_queued.Set(impl.fair.size());
     impl.fairness_groups.Set(impl.fair.groups());
   }
+  Impl::running = nullptr;
   impl.thread.store(std::thread::id());
 }
 

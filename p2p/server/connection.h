@@ -108,8 +108,10 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   bool ended_ = false;           // End was called
   bool session_closed_ = false;  // OnClose came, AfterSession is due
   bool write_broken_ = false;
-  bool judged_ = false;   // control was asked
-  bool decided_ = false;  // and has answered
+  bool end_announced_ = false;       // by an event, ever: the socket has an end to read
+  bool short_read_is_last_ = false;  // of the event that is being served
+  bool judged_ = false;              // control was asked
+  bool decided_ = false;             // and has answered
   bool counted_ = false;  // as an inbound handshake: at its source, at its worker, in sum
   bool sent_close_notify_ = false;
   bool dirty_ = false;

@@ -20,6 +20,8 @@ constexpr size_t kDiscardMost = 64 * 1024;  // WIRE 8
 
 bool Connection::OnReady(uint32_t events) {
   in_ready_ = true;
+  end_announced_ = end_announced_ || (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+  short_read_is_last_ = (events & EPOLLIN) != 0 && !end_announced_;
   bool more = false;
   switch (phase_) {
     case Phase::kConnecting: {
@@ -89,9 +91,9 @@ bool Connection::ReadSome() {
     channel_->Feed(buffer.first(read.bytes));
     Pump();
     if (phase_ != Phase::kTls && phase_ != Phase::kSession) return false;
-    // A short read means that the socket is empty: the next byte brings its own edge. An end may
-    // hide behind it, so only where no end was announced; reading until EAGAIN tells for sure and
-    // costs one call.
+    // A short read of an event's bytes means that the socket was empty (man 7 epoll): what comes
+    // later, an end too, brings its own edge. An end that was announced brings none, and is read.
+    if (read.bytes < buffer.size() && short_read_is_last_) return false;
   }
   return true;
 }
