@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "p2p/tls/context_impl.h"
 
@@ -116,11 +117,16 @@ int OnVerifyCertificate(X509_STORE_CTX* store, void* arg) {
 
 // The seam for a faster provider. A library context of one's own: a shared one bounces its locks'
 // and reference counts' cache lines between cores.
-absl::Status MakeLibrary(Handle<OSSL_LIB_CTX, OSSL_LIB_CTX_free>& library,
+absl::Status MakeLibrary(Context::Algorithms algorithms, SlimProvider& slim,
+                         Handle<OSSL_LIB_CTX, OSSL_LIB_CTX_free>& library,
                          Handle<OSSL_PROVIDER, OSSL_PROVIDER_unload>& provider) {
   library.reset(OSSL_LIB_CTX_new());
   if (!library) return SetupError("OSSL_LIB_CTX_new");
-  provider.reset(OSSL_PROVIDER_load(library.get(), "default"));
+  if (algorithms == Context::Algorithms::kSlim) {
+    provider = slim.Load(library.get());
+  } else {
+    provider.reset(OSSL_PROVIDER_load(library.get(), "default"));
+  }
   if (!provider) return SetupError("loading the default provider");
   return absl::OkStatus();
 }
@@ -187,11 +193,39 @@ Context::~Context() = default;
 
 absl::StatusOr<std::unique_ptr<Context>> Context::Create(const NodeKey& key,
                                                          const ContextOptions& options) {
+  if (options.slim && SlimProvider::Pays()) {
+    auto context = Make(key, options, Algorithms::kSlim);
+    if (context.ok() && (*context)->ShakesHandsWithItself(key.id())) return context;
+  }
+  return Make(key, options, Algorithms::kWhole);
+}
+
+bool Context::ShakesHandsWithItself(const NodeId& id) {
+  Channel dialer(*this, Role::kDialer);
+  Channel acceptor(*this, Role::kAcceptor);
+  for (int flight = 0; flight < 3; ++flight) {
+    for (const auto& [from, to] : {std::pair(&dialer, &acceptor), std::pair(&acceptor, &dialer)}) {
+      from->Handshake();
+      const ByteView out = from->Output();
+      to->Feed(out);
+      from->ConsumeOutput(out.size());
+    }
+  }
+  return dialer.state() == Channel::State::kUp && acceptor.state() == Channel::State::kUp &&
+         dialer.remote_id() == id && acceptor.remote_id() == id;
+}
+
+absl::StatusOr<std::unique_ptr<Context>> Context::Make(const NodeKey& key,
+                                                       const ContextOptions& options,
+                                                       Algorithms algorithms) {
   ERR_clear_error();
   std::unique_ptr<Context> context(new Context());
   Impl& impl = *context->impl_;
   impl.records_per_key = options.records_per_key;
-  if (absl::Status s = MakeLibrary(impl.library, impl.provider); !s.ok()) return s;
+  context->algorithms_ = algorithms;
+  if (absl::Status s = MakeLibrary(algorithms, impl.slim, impl.library, impl.provider); !s.ok()) {
+    return s;
+  }
 
   impl.bio_method.reset(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "helo link"));
   if (!impl.bio_method || BIO_meth_set_read_ex(impl.bio_method.get(), &BioRead) != 1 ||

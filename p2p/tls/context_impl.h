@@ -12,22 +12,15 @@
 #include <memory>
 
 #include "p2p/tls/channel.h"
+#include "p2p/tls/handle.h"
 #include "p2p/tls/link.h"
+#include "p2p/tls/slim_provider.h"
 
 namespace helo::tls {
 
-template <auto kFree>
-struct FreeBy {
-  template <typename T>
-  void operator()(T* p) const {
-    kFree(p);
-  }
-};
-template <typename T, auto kFree>
-using Handle = std::unique_ptr<T, FreeBy<kFree>>;
-
 struct Context::Impl {
   // In the order of making; destroyed in the reverse.
+  SlimProvider slim;  // unused where the whole default provider serves
   Handle<OSSL_LIB_CTX, OSSL_LIB_CTX_free> library;
   Handle<OSSL_PROVIDER, OSSL_PROVIDER_unload> provider;
   Handle<BIO_METHOD, BIO_meth_free> bio_method;
