@@ -95,18 +95,4 @@ std::vector<ConfigLine> ReadConfigFile(const std::string& path, std::vector<std:
   return ParseConfigText(*text, path, errors);
 }
 
-std::string ConfigQuote(std::string_view value) {
-  bool plain =
-      !value.empty() && value[0] != '"' && !IsBlank(value.front()) && !IsBlank(value.back());
-  for (size_t i = 0; i < value.size(); ++i)
-    plain = plain && !(value[i] == '#' && (i == 0 || IsBlank(value[i - 1])));
-  if (plain) return std::string(value);
-  std::string out = "\"";
-  for (const char c : value) {
-    if (c == '"' || c == '\\') out.push_back('\\');
-    out.push_back(c);
-  }
-  return out + "\"";
-}
-
 }  // namespace helo::node

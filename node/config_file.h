@@ -1,6 +1,6 @@
 // The config file's lines: `name = value`. A value may stand in double quotes, where \" and \\ are
 // a quote and a backslash; # begins a comment at the start of a line or after a blank outside
-// quotes. No sections, no multi-line values.
+// quotes. No sections, no multi-line values. ConfigQuote (p2p/base/text.h) writes a value that way.
 #pragma once
 
 #include <string>
@@ -19,8 +19,5 @@ struct ConfigLine {
 std::vector<ConfigLine> ParseConfigText(std::string_view text, std::string_view path,
                                         std::vector<std::string>& errors);
 std::vector<ConfigLine> ReadConfigFile(const std::string& path, std::vector<std::string>& errors);
-
-// `value` as it must be written to be read as itself.
-std::string ConfigQuote(std::string_view value);
 
 }  // namespace helo::node

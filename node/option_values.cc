@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
+#include <optional>
 
 #include "p2p/base/text.h"
 
@@ -27,35 +27,11 @@ constexpr std::array<Unit, 3> kByteUnits = {{{"GiB", 1 << 30}, {"MiB", 1 << 20},
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// Cuts the characters that satisfy `is` off the front of `text`.
-template <typename Is>
-std::string_view TakeWhile(std::string_view& text, Is is) {
-  size_t n = 0;
-  while (n < text.size() && is(text[n])) ++n;
-  const std::string_view taken = text.substr(0, n);
-  text.remove_prefix(n);
-  return taken;
-}
-
 template <typename T, typename Print>
 absl::StatusOr<T> Within(std::string_view text, T value, T least, T most, Print print) {
   if (value >= least && value <= most) return value;
   return absl::InvalidArgumentError(
       absl::StrCat(Shown(text), " is out of range: from ", print(least), " to ", print(most)));
-}
-
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i + 1);
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({substituted, diagonal + 1, row[j] + 1});
-    }
-  }
-  return row.back();
 }
 
 }  // namespace
@@ -67,30 +43,13 @@ std::string Shown(std::string_view text) {
 }
 
 absl::StatusOr<Duration> ParseDuration(std::string_view text, Duration least, Duration most) {
-  const auto refuse = [&] {
+  const std::optional<int64_t> nanoseconds = ReadDuration(text);
+  if (!nanoseconds) {
     return absl::InvalidArgumentError(absl::StrCat(Shown(text),
                                                    " is not a time: write a number with its unit, "
                                                    "ms, s, m, h or d, as in 500ms, 5s or 1m30s"));
-  };
-  std::string_view rest = text;
-  double total = 0;
-  size_t next_unit = 0;  // units go down: "1m30s", not "30s1m"
-  do {
-    const std::string_view figure = TakeWhile(rest, [](char c) { return IsDigit(c) || c == '.'; });
-    const std::string_view name = TakeWhile(rest, [](char c) { return !IsDigit(c) && c != '.'; });
-    double value = 0;
-    if (figure.empty() || !IsDigit(figure.front()) || !IsDigit(figure.back()) ||
-        !absl::SimpleAtod(ToAbsl(figure), &value)) {
-      return refuse();
-    }
-    const auto* const unit = std::find_if(kTimeUnits.begin() + next_unit, kTimeUnits.end(),
-                                          [&](const Unit& u) { return u.name == name; });
-    if (unit == kTimeUnits.end()) return refuse();
-    next_unit = static_cast<size_t>(unit - kTimeUnits.begin()) + 1;
-    total += value * static_cast<double>(unit->factor);
-  } while (!rest.empty());
-  total = std::min(total, 9e18);  // 285 years, which int64_t still holds
-  return Within(text, Duration(static_cast<int64_t>(total + 0.5)), least, most, PrintDuration);
+  }
+  return Within(text, Duration(*nanoseconds), least, most, PrintDuration);
 }
 
 std::string PrintDuration(Duration value) {

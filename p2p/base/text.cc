@@ -1,13 +1,18 @@
-// Quoting, hex, errno sentences and figures for people.
+// Quoting, hex, errno sentences, figures for people and what they type.
 #include "p2p/base/text.h"
 
+#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_format.h>
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstring>
 #include <iterator>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 namespace helo {
 namespace {
@@ -26,6 +31,26 @@ std::string ThreeDigits(double value) {
   if (value < 9.995) return absl::StrFormat("%.2f", value);
   if (value < 99.95) return absl::StrFormat("%.1f", value);
   return absl::StrFormat("%.0f", value);
+}
+
+struct TimeUnit {
+  std::string_view name;
+  double nanoseconds;
+};
+constexpr std::array<TimeUnit, 5> kTimeUnits = {
+    {{"d", 86'400e9}, {"h", 3'600e9}, {"m", 60e9}, {"s", 1e9}, {"ms", 1e6}}};
+
+bool IsDigit(char c) { return c >= '0' && c <= '9'; }
+bool IsFigure(char c) { return IsDigit(c) || c == '.'; }
+bool IsBlank(char c) { return c == ' ' || c == '\t'; }
+
+// Cuts off the front of `text` what is, or is not, part of a figure.
+std::string_view Cut(std::string_view& text, bool figure) {
+  size_t n = 0;
+  while (n < text.size() && IsFigure(text[n]) == figure) ++n;
+  const std::string_view front = text.substr(0, n);
+  text.remove_prefix(n);
+  return front;
 }
 
 }  // namespace
@@ -123,6 +148,53 @@ std::string HumanDuration(int64_t nanoseconds) {
   if (hours == 0) return absl::StrCat(minutes, " m ", seconds % 60, " s");
   if (hours < 24) return absl::StrCat(hours, " h ", minutes % 60, " m");
   return absl::StrCat(hours / 24, " d ", hours % 24, " h");
+}
+
+std::optional<int64_t> ReadDuration(std::string_view text) {
+  double total = 0;
+  const auto* unit = kTimeUnits.begin();
+  do {
+    const std::string_view figure = Cut(text, true);
+    const std::string_view name = Cut(text, false);
+    double value = 0;
+    if (figure.empty() || !IsDigit(figure.front()) || !IsDigit(figure.back()) ||
+        !absl::SimpleAtod(ToAbsl(figure), &value)) {
+      return std::nullopt;
+    }
+    unit = std::find_if(unit, kTimeUnits.end(), [&](const TimeUnit& u) { return u.name == name; });
+    if (unit == kTimeUnits.end()) return std::nullopt;
+    total += value * unit++->nanoseconds;
+  } while (!text.empty());
+  return static_cast<int64_t>(std::min(total, 9e18) + 0.5);
+}
+
+std::string ConfigQuote(std::string_view value) {
+  bool plain =
+      !value.empty() && value[0] != '"' && !IsBlank(value.front()) && !IsBlank(value.back());
+  for (size_t i = 0; i < value.size(); ++i) {
+    plain = plain && !(value[i] == '#' && (i == 0 || IsBlank(value[i - 1])));
+  }
+  if (plain) return std::string(value);
+  std::string out = "\"";
+  for (const char c : value) {
+    if (c == '"' || c == '\\') out.push_back('\\');
+    out.push_back(c);
+  }
+  return out + "\"";
+}
+
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 0; i < a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i + 1);
+    for (size_t j = 0; j < b.size(); ++j) {
+      const size_t substituted = diagonal + (a[i] == b[j] ? 0 : 1);
+      diagonal = row[j + 1];
+      row[j + 1] = std::min({substituted, diagonal + 1, row[j] + 1});
+    }
+  }
+  return row.back();
 }
 
 }  // namespace helo

@@ -1,10 +1,11 @@
-// Text at the edges: quoting what a remote sent, sentences for errno, and the bridge between
-// std::string_view and Debian's absl::string_view, which are different types there.
+// Text at the edges: quoting what a remote sent, sentences for errno, what people type, and the
+// bridge between std::string_view and Debian's absl::string_view, which are different types there.
 #pragma once
 
 #include <absl/status/status.h>
 #include <absl/strings/string_view.h>
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,5 +35,13 @@ bool FromHex(std::string_view hex, Bytes& out);
 // "1.5 kB", "3 m 12 s", "0.31 ms": for people, never parsed.
 std::string HumanBytes(uint64_t bytes);
 std::string HumanDuration(int64_t nanoseconds);
+
+// "500ms", "1m30s", "1.5h" in nanoseconds: units ms, s, m, h and d, each at most once, the largest
+// first. nullopt if it is not written like that; cut at 285 years.
+std::optional<int64_t> ReadDuration(std::string_view text);
+// `value` as it must stand in a config file to be read as itself.
+std::string ConfigQuote(std::string_view value);
+// How many letters to change, add or take away.
+size_t EditDistance(std::string_view a, std::string_view b);
 
 }  // namespace helo

@@ -10,8 +10,8 @@
 
 #include <CLI/CLI.hpp>
 
+#include "p2p/base/text.h"
 #include "rpc/tool/commands.h"
-#include "rpc/tool/topics.h"
 #include "rpc/tool/units.h"
 
 namespace helo::tool {
@@ -324,7 +324,7 @@ std::string WithoutCommand(const CLI::App& app) {
   std::string nearest;
   size_t least = 3;  // farther than two letters is another word
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
-    const size_t distance = WordDistance(left.front(), command->get_name());
+    const size_t distance = EditDistance(left.front(), command->get_name());
     if (distance >= least) continue;
     least = distance;
     nearest = command->get_name();

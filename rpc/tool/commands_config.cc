@@ -31,13 +31,6 @@ constexpr char kConfigFileName[] = "config.json";  // as node/node_files.h has i
 constexpr size_t kMostConfig = 16 << 20;           // tens of thousands of peers
 constexpr size_t kWidestSetting = 60;
 
-// As a config file would need it: in quotes if it is empty or has blanks or a # in it.
-std::string Value(const std::string& value) {
-  const std::string text = client::QuoteText(value);
-  return text.empty() || text.find_first_of(" \t#\"") != std::string::npos ? Json(text).dump()
-                                                                           : text;
-}
-
 // In the form of a config file, each line with where its value came from; empty if the file is not
 // one that helod wrote.
 std::string RunningConfig(const Json& document) {
@@ -51,7 +44,8 @@ std::string RunningConfig(const Json& document) {
         absl::StrCat(option.value("source", ""), where.empty() ? "" : " ", where);
     std::vector<std::string> values;
     for (const Json& value : option.value("values", Json::array())) {
-      if (value.is_string()) values.push_back(Value(value.get<std::string>()));
+      if (value.is_string())
+        values.push_back(ConfigQuote(client::QuoteText(value.get<std::string>())));
     }
     if (values.empty()) values.emplace_back("none");
     for (const std::string& value : values) {

@@ -4,7 +4,6 @@
 #include <absl/strings/match.h>
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "p2p/base/text.h"
@@ -283,19 +282,6 @@ const Topic* FindTopic(std::string_view name) {
   return nullptr;
 }
 
-size_t WordDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = std::exchange(row[0], i);
-    for (size_t k = 1; k <= b.size(); ++k) {
-      const size_t changed = diagonal + (a[i - 1] == b[k - 1] ? 0 : 1);
-      diagonal = std::exchange(row[k], std::min({row[k] + 1, row[k - 1] + 1, changed}));
-    }
-  }
-  return row.back();
-}
-
 std::vector<std::string> NearestTopics(std::string_view word) {
   constexpr size_t kLongest = 64;  // nothing here is as long, and the work grows with it
   const std::string wanted = Plain(word.substr(0, kLongest));
@@ -304,7 +290,7 @@ std::vector<std::string> NearestTopics(std::string_view word) {
     const std::string plain = Plain(name);
     const bool part = wanted.size() >= 3 && (plain.find(wanted) != std::string::npos ||
                                              wanted.find(plain) != std::string::npos);
-    const size_t distance = part && plain.size() >= 3 ? 1 : WordDistance(wanted, plain);
+    const size_t distance = part && plain.size() >= 3 ? 1 : EditDistance(wanted, plain);
     // Farther than a third of its letters is another word.
     if (distance > std::max<size_t>(1, wanted.size() / 3)) return;
     const bool known =

@@ -32,7 +32,4 @@ const Topic* FindTopic(std::string_view name);
 // Names of topics and labels of reasons that look like `word`, nearest first; at most three.
 std::vector<std::string> NearestTopics(std::string_view word);
 
-// How many letters to change, add or take away.
-size_t WordDistance(std::string_view a, std::string_view b);
-
 }  // namespace helo::tool

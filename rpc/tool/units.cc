@@ -6,9 +6,8 @@
 #include <absl/strings/str_format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <ctime>
+#include <optional>
 
 #include "p2p/base/endpoint.h"
 #include "p2p/base/text.h"
@@ -16,25 +15,16 @@
 namespace helo::tool {
 namespace {
 
-constexpr double kLongestSeconds = 100.0 * 365 * 86400;  // well inside what a Duration holds
+constexpr Duration kLongest = std::chrono::hours(100 * 365 * 24);
 constexpr size_t kMaxPeerText = 256;
 constexpr size_t kLeastPrefix = 4;
 constexpr size_t kIdDigits = 64;
 constexpr size_t kShortId = 10;
 
-struct Unit {
-  std::string_view name;
-  double seconds;
-};
-constexpr std::array<Unit, 5> kUnits = {
-    {{"ms", 1e-3}, {"s", 1}, {"m", 60}, {"h", 3600}, {"d", 86400}}};
-
 absl::Status DurationError(std::string_view text, std::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("'", QuoteRemote(text), "' is not a duration: ",
                                                  ToAbsl(why), ". Write it like 90s, 10m, 1h30m"));
 }
-
-bool IsNumberPart(char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '.'; }
 
 std::tm LocalTime(int64_t unix_us) {
   const auto seconds = static_cast<std::time_t>(unix_us / 1'000'000);
@@ -51,34 +41,17 @@ std::string WithoutBlanks(std::string text) {
 }  // namespace
 
 absl::StatusOr<Duration> ParseDuration(std::string_view text, bool bare_seconds) {
-  if (text.empty()) return DurationError(text, "it is empty");
-  double seconds = 0;
-  std::string_view rest = text;
-  while (!rest.empty()) {
-    const size_t digits = static_cast<size_t>(
-        std::find_if_not(rest.begin(), rest.end(), IsNumberPart) - rest.begin());
-    double number = 0;
-    if (digits == 0 || !absl::SimpleAtod(ToAbsl(rest.substr(0, digits)), &number)) {
-      return DurationError(text, "a number is expected");
-    }
-    const bool whole = digits == text.size();
-    rest.remove_prefix(digits);
-    const size_t letters =
-        static_cast<size_t>(std::find_if(rest.begin(), rest.end(), IsNumberPart) - rest.begin());
-    const std::string_view name = rest.substr(0, letters);
-    rest.remove_prefix(letters);
-    if (whole && (number == 0 || bare_seconds)) {
-      seconds = number;
-      break;
-    }
-    if (name.empty()) return DurationError(text, "it has no unit (ms, s, m, h or d)");
-    const auto* unit = std::find_if(kUnits.begin(), kUnits.end(),
-                                    [name](const Unit& u) { return u.name == name; });
-    if (unit == kUnits.end()) return DurationError(text, "the units are ms, s, m, h and d");
-    seconds += number * unit->seconds;
+  const bool bare = text.find_first_not_of("0123456789.") == std::string_view::npos;
+  const std::optional<int64_t> nanoseconds =
+      ReadDuration(absl::StrCat(ToAbsl(text), bare ? "s" : ""));
+  if (!nanoseconds) {
+    return DurationError(text, "a number with its unit is expected (ms, s, m, h or d)");
   }
-  if (seconds > kLongestSeconds) return DurationError(text, "it is more than 100 years");
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+  if (bare && !bare_seconds && *nanoseconds != 0) {
+    return DurationError(text, "it has no unit (ms, s, m, h or d)");
+  }
+  if (Duration(*nanoseconds) > kLongest) return DurationError(text, "it is more than 100 years");
+  return Duration(*nanoseconds);
 }
 
 absl::StatusOr<EventPosition> ParseEventPosition(std::string_view text) {

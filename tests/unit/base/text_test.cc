@@ -114,5 +114,36 @@ TEST(Human, DurationsReadAsPeopleSayThem) {
   EXPECT_THAT(HumanDuration(INT64_MIN), HasSubstr("-106751 d"));
 }
 
+TEST(ReadDuration, TakesFiguresWithTheirUnitsTheLargestFirst) {
+  EXPECT_EQ(ReadDuration("500ms"), 500'000'000);
+  EXPECT_EQ(ReadDuration("1m30s"), 90'000'000'000);
+  EXPECT_EQ(ReadDuration("1.5h"), int64_t{5400} * 1'000'000'000);
+  EXPECT_EQ(ReadDuration("1d1ms"), int64_t{86'400'001} * 1'000'000);
+  EXPECT_EQ(ReadDuration("0s"), 0);
+  EXPECT_EQ(ReadDuration("99999999999999999999d"), 9'000'000'000'000'000'000) << "cut, not wrapped";
+  for (const char* text : {"", "5", "s", "5 s", " 5s", "5s ", "-5s", "+5s", "5s5", "30s1m", "1m1m",
+                           "5sec", ".5s", "5.s", "1..5s", "1e3s", "0x5s", "nan", "infs"}) {
+    EXPECT_EQ(ReadDuration(text), std::nullopt) << text;
+  }
+}
+
+TEST(EditDistance, CountsLettersToChangeAddOrTakeAway) {
+  EXPECT_EQ(EditDistance("", ""), 0U);
+  EXPECT_EQ(EditDistance("peers", "peers"), 0U);
+  EXPECT_EQ(EditDistance("pers", "peers"), 1U);
+  EXPECT_EQ(EditDistance("peers", ""), 5U);
+  EXPECT_EQ(EditDistance("", "peers"), 5U);
+  EXPECT_EQ(EditDistance("kitten", "sitting"), 3U);
+}
+
+// That it is read as itself is the config file's test.
+TEST(ConfigQuote, PutsInQuotesWhatWouldBeReadAsSomethingElse) {
+  EXPECT_EQ(ConfigQuote("two words"), "two words");
+  EXPECT_EQ(ConfigQuote("a#b"), "a#b");
+  EXPECT_EQ(ConfigQuote(""), "\"\"");
+  EXPECT_EQ(ConfigQuote("a #b"), "\"a #b\"");
+  EXPECT_EQ(ConfigQuote(" \"\\"), "\" \\\"\\\\\"");
+}
+
 }  // namespace
 }  // namespace helo

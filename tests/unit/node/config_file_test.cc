@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "p2p/base/text.h"
+
 namespace helo::node {
 namespace {
 
