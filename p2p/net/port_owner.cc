@@ -8,66 +8,27 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdio>
-#include <cstring>
 #include <fstream>
 #include <memory>
 #include <vector>
 
+#include "p2p/base/proc_tcp.h"
 #include "p2p/base/text.h"
 
 namespace helo::net {
 
 namespace {
 
-struct Row {  // of /proc/net/tcp or tcp6
-  Endpoint local, remote;
-  bool v6 = false;
-  unsigned state = 0;
-  unsigned waiting = 0;  // of a listener: its accept queue
-  unsigned uid = 0;
-  unsigned long inode = 0;
+struct Row : ProcTcpRow {
+  bool v6 = false;  // of tcp6
 };
 
-constexpr unsigned kTimeWaitState = 6;
-constexpr unsigned kListenState = 10;
-
-// The kernel prints an address as 32-bit words in the machine's byte order.
-std::optional<IpAddress> ParseHexAddress(std::string_view hex) {
-  if (hex.size() != 8 && hex.size() != 32) return std::nullopt;
-  Bytes bytes(hex.size() / 2);
-  for (size_t i = 0; i < hex.size() / 8; ++i) {
-    uint32_t word = 0;
-    if (!absl::SimpleHexAtoi(ToAbsl(hex.substr(i * 8, 8)), &word)) return std::nullopt;
-    std::memcpy(&bytes[i * 4], &word, sizeof(word));
-  }
-  return IpAddress::FromBytes(bytes);
-}
-
-std::vector<Row> ReadTable(const char* path, bool v6) {
-  std::vector<Row> rows;
+void ReadTable(const char* path, bool v6, std::vector<Row>& rows) {
   std::ifstream file(path);
   std::string line;
-  std::getline(file, line);  // headings
   while (std::getline(file, line)) {
-    std::array<char, 33> local{}, remote{};
-    unsigned local_port = 0, remote_port = 0;
-    Row row;
-    if (std::sscanf(line.c_str(),
-                    " %*u: %32[0-9A-Fa-f]:%x %32[0-9A-Fa-f]:%x %x %*x:%x %*x:%*x %*x %u %*u %lu",
-                    local.data(), &local_port, remote.data(), &remote_port, &row.state,
-                    &row.waiting, &row.uid, &row.inode) != 8) {
-      continue;
-    }
-    const std::optional<IpAddress> from = ParseHexAddress(local.data());
-    const std::optional<IpAddress> to = ParseHexAddress(remote.data());
-    if (!from || !to) continue;
-    row.local = {*from, static_cast<uint16_t>(local_port)};
-    row.remote = {*to, static_cast<uint16_t>(remote_port)};
-    row.v6 = v6;
-    rows.push_back(row);
+    if (const std::optional<ProcTcpRow> row = ParseProcTcpRow(line)) rows.push_back({*row, v6});
   }
-  return rows;
 }
 
 // Whether a socket bound as `row` keeps one from being bound to `wanted`. Whether an IPv6 wildcard
@@ -90,7 +51,7 @@ struct DirCloser {
 };
 
 // The number of the descriptor of process `pid` ("self" too) that is socket `inode`, or -1.
-int FindFd(const std::string& pid, unsigned long inode) {
+int FindFd(const std::string& pid, uint64_t inode) {
   const std::string path = absl::StrCat("/proc/", pid, "/fd");
   const std::string wanted = absl::StrCat("socket:[", inode, "]");
   const std::unique_ptr<DIR, DirCloser> dir(::opendir(path.c_str()));
@@ -123,7 +84,7 @@ std::string UserName(uint32_t uid) {
   return entry.pw_name;
 }
 
-void FindProcess(unsigned long inode, PortOwner& owner) {
+void FindProcess(uint64_t inode, PortOwner& owner) {
   owner.fd = FindFd("self", inode);
   if (owner.fd >= 0) {
     owner.ours = true;
@@ -146,28 +107,29 @@ void FindProcess(unsigned long inode, PortOwner& owner) {
 }  // namespace
 
 std::optional<PortOwner> FindPortOwner(const Endpoint& wanted, bool v6, bool dual) {
-  std::vector<Row> rows = ReadTable("/proc/net/tcp", false);
-  for (const Row& row : ReadTable("/proc/net/tcp6", true)) rows.push_back(row);
+  std::vector<Row> rows;
+  ReadTable("/proc/net/tcp", false, rows);
+  ReadTable("/proc/net/tcp6", true, rows);
   const Row* best = nullptr;
   bool port_has_listener = false;
   const auto rank = [](const Row& row) {
-    return row.state == kListenState ? 0 : row.state == kTimeWaitState ? 2 : 1;
+    return row.state == ProcTcpRow::kListen ? 0 : row.state == ProcTcpRow::kTimeWait ? 2 : 1;
   };
   for (const Row& row : rows) {
-    if (row.state == kListenState && row.local.port == wanted.port) port_has_listener = true;
+    if (row.state == ProcTcpRow::kListen && row.local.port == wanted.port) port_has_listener = true;
     if (!InTheWay(row, wanted, v6, dual)) continue;
     if (best == nullptr || rank(row) < rank(*best)) best = &row;
   }
   if (best == nullptr) return std::nullopt;
 
   PortOwner owner;
-  owner.kind = best->state == kListenState     ? PortOwner::Kind::kListener
-               : best->state == kTimeWaitState ? PortOwner::Kind::kTimeWait
-               : port_has_listener             ? PortOwner::Kind::kConnection
-                                               : PortOwner::Kind::kOutgoing;
+  owner.kind = best->state == ProcTcpRow::kListen     ? PortOwner::Kind::kListener
+               : best->state == ProcTcpRow::kTimeWait ? PortOwner::Kind::kTimeWait
+               : port_has_listener                    ? PortOwner::Kind::kConnection
+                                                      : PortOwner::Kind::kOutgoing;
   owner.local = best->local;
   owner.remote = best->remote;
-  if (owner.kind == PortOwner::Kind::kListener) owner.waiting = best->waiting;
+  if (owner.kind == PortOwner::Kind::kListener) owner.waiting = best->receive_queue;
   owner.uid = best->uid;
   owner.user = UserName(best->uid);
   if (best->inode != 0) FindProcess(best->inode, owner);

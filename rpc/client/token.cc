@@ -2,7 +2,6 @@
 
 #include <absl/cleanup/cleanup.h>
 #include <absl/strings/ascii.h>
-#include <absl/strings/numbers.h>
 #include <absl/strings/str_cat.h>
 #include <absl/strings/str_split.h>
 #include <fcntl.h>
@@ -13,59 +12,20 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <fstream>
 #include <optional>
 
-#include "p2p/base/bytes.h"
+#include "p2p/base/proc_tcp.h"
 #include "p2p/base/text.h"
 
 namespace helo::client {
 namespace {
 
 constexpr size_t kMaxToken = 4096;
-constexpr std::string_view kListen = "0A";  // TCP_LISTEN, as the kernel prints it
 
-// The kernel prints an address as 32-bit words of host byte order in hex, the port as a number in
-// hex.
-std::optional<Endpoint> ParseKernelEndpoint(std::string_view text) {
-  const size_t colon = text.find(':');
-  if (colon == std::string_view::npos) return std::nullopt;
-  const std::string_view host = text.substr(0, colon);
-  if (host.size() != 8 && host.size() != 32) return std::nullopt;
-  Bytes bytes;
-  Bytes port;
-  if (!FromHex(host, bytes) || !FromHex(text.substr(colon + 1), port) || port.size() != 2) {
-    return std::nullopt;
-  }
-  for (size_t word = 0; word < bytes.size(); word += 4) {
-    const uint32_t printed = uint32_t{bytes[word]} << 24 | uint32_t{bytes[word + 1]} << 16 |
-                             uint32_t{bytes[word + 2]} << 8 | uint32_t{bytes[word + 3]};
-    std::memcpy(&bytes[word], &printed, sizeof printed);
-  }
-  const std::optional<IpAddress> ip = IpAddress::FromBytes(bytes);
-  if (!ip) return std::nullopt;
-  return Endpoint{*ip, static_cast<uint16_t>(port[0] << 8 | port[1])};
-}
-
-struct Row {
-  std::string_view local, state;
-  ListeningSocket socket;
-};
-
-// "  0: 0100007F:1105 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000  0 12345 ..."
-std::optional<Row> ParseRow(std::string_view line) {
-  const std::vector<absl::string_view> fields =
-      absl::StrSplit(ToAbsl(line), ' ', absl::SkipEmpty());
-  if (fields.size() < 10) return std::nullopt;
-  Row row;
-  row.local = FromAbsl(fields[1]);
-  row.state = FromAbsl(fields[3]);
-  if (!absl::SimpleAtoi(fields[7], &row.socket.uid) ||
-      !absl::SimpleAtoi(fields[9], &row.socket.inode)) {
-    return std::nullopt;
-  }
-  return row;
+std::optional<ProcTcpRow> ParseListener(std::string_view line) {
+  const std::optional<ProcTcpRow> row = ParseProcTcpRow(line);
+  return row && row->state == ProcTcpRow::kListen ? row : std::nullopt;
 }
 
 // An unspecified IPv6 listener may take IPv4 too (dual stack); /proc does not tell, so it counts as
@@ -85,8 +45,7 @@ std::string ReadListenerPart(const char* path) {
   std::string line;
   bool listeners_seen = false;
   while (std::getline(in, line)) {
-    const std::optional<Row> row = ParseRow(line);
-    const bool listening = row && row->state == kListen;
+    const bool listening = ParseListener(line).has_value();
     if (listeners_seen && !listening) break;
     listeners_seen |= listening;
     if (listening) absl::StrAppend(&text, line, "\n");
@@ -141,11 +100,9 @@ std::vector<ListeningSocket> ParseListeners(std::string_view proc_net_tcp,
   std::vector<ListeningSocket> exact;
   std::vector<ListeningSocket> wildcard;
   for (const absl::string_view line : absl::StrSplit(ToAbsl(proc_net_tcp), '\n')) {
-    const std::optional<Row> row = ParseRow(FromAbsl(line));
-    if (!row || row->state != kListen) continue;
-    const std::optional<Endpoint> local = ParseKernelEndpoint(row->local);
-    if (!local || !MayServe(*local, address)) continue;
-    (local->ip == address.ip ? exact : wildcard).push_back(row->socket);
+    const std::optional<ProcTcpRow> row = ParseListener(FromAbsl(line));
+    if (!row || !MayServe(row->local, address)) continue;
+    (row->local.ip == address.ip ? exact : wildcard).push_back({row->uid, row->inode});
   }
   // The kernel gives a connection to the listener on the very address, if there is one.
   return exact.empty() ? wildcard : exact;

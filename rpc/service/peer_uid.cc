@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <cstring>
 #include <memory>
 #include <utility>
-#include <vector>
+
+#include "p2p/base/proc_tcp.h"
 
 namespace helo::rpc {
 namespace {
@@ -33,41 +33,6 @@ struct CloseFile {
   void operator()(FILE* file) const { std::fclose(file); }
 };
 using File = std::unique_ptr<FILE, CloseFile>;
-
-std::optional<uint64_t> Number(std::string_view text, int base) {
-  uint64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-// "0100007F:1105": 32-bit words in the byte order of the host, the port as a plain number.
-std::optional<Endpoint> ParseProcEndpoint(std::string_view text) {
-  const size_t colon = text.find(':');
-  if (colon != 8 && colon != 32) return std::nullopt;
-  Bytes bytes;
-  for (size_t at = 0; at < colon; at += 8) {
-    const std::optional<uint64_t> word = Number(text.substr(at, 8), 16);
-    if (!word) return std::nullopt;
-    const auto value = static_cast<uint32_t>(*word);
-    const auto* raw = reinterpret_cast<const uint8_t*>(&value);
-    bytes.insert(bytes.end(), raw, raw + sizeof value);
-  }
-  const std::optional<uint64_t> port = Number(text.substr(colon + 1), 16);
-  const std::optional<IpAddress> ip = IpAddress::FromBytes(bytes);
-  if (!ip || !port || *port > 65535) return std::nullopt;
-  return Endpoint{*ip, static_cast<uint16_t>(*port)};
-}
-
-std::vector<std::string_view> Words(std::string_view line) {
-  std::vector<std::string_view> words;
-  for (size_t at = 0; (at = line.find_first_not_of(" \t\n", at)) != std::string_view::npos;) {
-    const size_t end = std::min(line.find_first_of(" \t\n", at), line.size());
-    words.push_back(line.substr(at, end - at));
-    at = end;
-  }
-  return words;
-}
 
 // nullopt where every uid of the machine is mapped to itself.
 std::optional<uid_t> FindOverflowUid() {
@@ -87,20 +52,6 @@ std::optional<uid_t> FindOverflowUid() {
 }
 
 }  // namespace
-
-std::optional<ProcTcpLine> MatchProcTcpLine(std::string_view line, const Endpoint& local,
-                                            const Endpoint& remote) {
-  // sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid timeout inode ...
-  const std::vector<std::string_view> words = Words(line);
-  if (words.size() < 10 || Number(words[3], 16) != uint64_t{TCP_ESTABLISHED}) return std::nullopt;
-  if (ParseProcEndpoint(words[1]) != local || ParseProcEndpoint(words[2]) != remote) {
-    return std::nullopt;
-  }
-  const std::optional<uint64_t> uid = Number(words[7], 10);
-  const std::optional<uint64_t> inode = Number(words[9], 10);
-  if (!uid || !inode || *inode == 0) return std::nullopt;
-  return ProcTcpLine{static_cast<uid_t>(*uid), *inode};
-}
 
 PeerUid::PeerUid(FdPool& files) : files_(files), overflow_uid_(FindOverflowUid()) {
   std::optional<FdTicket> ticket = files.TryTake();
@@ -181,8 +132,10 @@ std::optional<PeerUid::Holder> PeerUid::AskProc(const Endpoint& caller, const En
     if (!file) continue;
     char line[512];
     while (std::fgets(line, sizeof line, file.get()) != nullptr) {
-      if (const std::optional<ProcTcpLine> found = MatchProcTcpLine(line, caller, us)) {
-        return Holder{found->uid, found->inode};
+      const std::optional<ProcTcpRow> row = ParseProcTcpRow(line);
+      if (row && row->state == ProcTcpRow::kEstablished && row->inode != 0 &&
+          row->local == caller && row->remote == us) {
+        return Holder{row->uid, row->inode};
       }
     }
   }

@@ -12,8 +12,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
 
 #include "p2p/base/endpoint.h"
 #include "p2p/base/fd_ticket.h"
@@ -55,14 +53,5 @@ class PeerUid {
   // In a user namespace every uid that it does not map reads as this one, so it names nobody.
   std::optional<uid_t> overflow_uid_;
 };
-
-// One line of /proc/net/tcp or tcp6 (man 5 proc): whether it is the ESTABLISHED socket `local` ->
-// `remote`, and if so its uid and inode. For tests too.
-struct ProcTcpLine {
-  uid_t uid = 0;
-  uint64_t inode = 0;
-};
-std::optional<ProcTcpLine> MatchProcTcpLine(std::string_view line, const Endpoint& local,
-                                            const Endpoint& remote);
 
 }  // namespace helo::rpc
