@@ -197,7 +197,7 @@ void Ports(const DoctorFacts& facts, std::vector<Finding>& out) {
     return;
   }
   const bool alone = loopback == all.size();
-  out.push_back({alone ? Level::kProblem : Level::kOk, "reachable",
+  out.push_back({alone ? Level::kNote : Level::kOk, "reachable",
                  absl::StrCat("the node listens on ", absl::StrJoin(all, ", ")),
                  alone ? "That is loopback alone: no other machine can reach it (helo explain "
                          "127.0.0.1). Right for a testnet on one machine, and nowhere else."
