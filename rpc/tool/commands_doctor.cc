@@ -58,6 +58,12 @@ absl::StatusOr<RunningNode> AskNode(const Session& session) {
   return running;
 }
 
+// Where it could not be asked: that it is another user's or hangs, not that there is none.
+bool SeemsToRun(const absl::Status& status) {
+  return absl::IsPermissionDenied(status) || absl::IsUnauthenticated(status) ||
+         absl::IsDeadlineExceeded(status);
+}
+
 const char* LevelWord(Finding::Level level) {
   switch (level) {
     case Finding::Level::kOk:
@@ -156,10 +162,11 @@ Json DoctorToJson(const std::vector<Finding>& findings) {
 
 Exit Doctor(Session& session, const std::vector<std::string>& listen) {
   const absl::StatusOr<RunningNode> node = AskNode(session);
+  if (absl::IsInvalidArgument(node.status())) return session.Fail(node.status());
   DoctorQuestion question;
   question.listen = listen;
-  // What the node holds itself would only be found in use.
-  question.try_ports = !node.ok() || !listen.empty();
+  // What a node holds itself would only be found in use.
+  question.try_ports = !listen.empty() || !(node.ok() || SeemsToRun(node.status()));
   question.data_dir =
       session.globals().find.data_dir.value_or(session.env().getenv("HELO_DATA_DIR").value_or(""));
   absl::StatusOr<DoctorFacts> facts = GatherFacts(question);
@@ -167,7 +174,8 @@ Exit Doctor(Session& session, const std::vector<std::string>& listen) {
   if (node.ok()) {
     facts->node = *node;
   } else if (!absl::IsUnavailable(node.status()) && !absl::IsNotFound(node.status())) {
-    facts->no_node = client::QuoteText(FromAbsl(node.status().message()));
+    facts->no_node = FromAbsl(node.status().message());
+    facts->node_hangs = absl::IsDeadlineExceeded(node.status());
   }
   std::vector<Finding> findings = Judge(*facts);
   for (Finding& one : findings) {  // paths and commands of other processes stand in them

@@ -38,7 +38,7 @@ Remedies RaiseFds(uint64_t to) {
 Remedies SetSysctl(std::string_view name, std::string_view value) {
   const std::string is = absl::StrCat(ToAbsl(name), "=", ToAbsl(value));
   return {{"shell", absl::StrCat("sysctl -w ", is)},
-          {"sysctl.d", absl::StrCat("echo '", is, "' > /etc/sysctl.d/60-helo.conf")},
+          {"sysctl.d", absl::StrCat("echo '", is, "' >> /etc/sysctl.d/60-helo.conf")},
           {"systemd", absl::StrCat("ExecStartPre=+/sbin/sysctl -w ", is)},
           {"compose", absl::StrCat("sysctls: {", ToAbsl(name), ": ", ToAbsl(value), "}")}};
 }
@@ -293,17 +293,21 @@ void Others(const DoctorFacts& facts, std::vector<Finding>& out) {
                      "A node makes it when it starts, with a new key.",
                      {}});
     } else if (facts.data_dir_problems.empty()) {
-      out.push_back(
-          {Level::kOk, "data-dir", absl::StrCat(dir, " is private to this user"), "", {}});
+      out.push_back({Level::kOk,
+                     "data-dir",
+                     absl::StrCat(dir, " is private to uid ", facts.data_dir_uid),
+                     "",
+                     {}});
     }
     for (const std::string& sentence : facts.data_dir_problems) {
-      out.push_back({Level::kProblem,
-                     "data-dir",
-                     sentence,
-                     "A node does not start there: its key is its identity.",
-                     {{"shell", absl::StrCat("chown -R \"$USER\" '", dir, "' && chmod 700 '", dir,
-                                             "' && chmod 600 '", dir, "/node.key'")},
-                      {"systemd", "User=helo\nStateDirectory=helo\nStateDirectoryMode=0700"}}});
+      out.push_back(
+          {Level::kProblem,
+           "data-dir",
+           sentence,
+           "A node does not start there: its key is its identity.",
+           {{"shell", absl::StrCat("chown -R ", facts.data_dir_uid, " '", dir, "' && chmod 700 '",
+                                   dir, "' && chmod 600 '", dir, "/node.key'")},
+            {"systemd", "User=helo\nStateDirectory=helo\nStateDirectoryMode=0700"}}});
     }
     if (facts.data_dir_free_bytes && *facts.data_dir_free_bytes < kLittleSpace) {
       out.push_back({Level::kProblem,
@@ -314,7 +318,13 @@ void Others(const DoctorFacts& facts, std::vector<Finding>& out) {
                      {{"shell", absl::StrCat("df -h '", dir, "'")}}});
     }
   }
-  if (!facts.no_node.empty()) {
+  if (facts.node_hangs) {
+    out.push_back({Level::kProblem,
+                   "node",
+                   "a node does not answer",
+                   facts.no_node,
+                   {{"shell", "ps -o pid,stat,cmd -C helod; ss -ltnp"}}});
+  } else if (!facts.no_node.empty()) {
     out.push_back({Level::kNote, "node", "a node could not be asked", facts.no_node, {}});
   } else {
     out.push_back({Level::kOk,

@@ -52,11 +52,13 @@ struct DoctorFacts {
 
   std::string data_dir;  // empty: none was named
   bool data_dir_exists = false;
+  uint32_t data_dir_uid = 0;                   // whose it has to be
   std::vector<std::string> data_dir_problems;  // sentences
   std::optional<uint64_t> data_dir_free_bytes;
 
   std::optional<RunningNode> node;
-  std::string no_node;  // why it was not asked, if one seems to run
+  std::string no_node;      // why it was not asked, if one seems to run
+  bool node_hangs = false;  // and that is because it did not answer in time
 };
 
 struct Finding {

@@ -64,9 +64,11 @@ DoctorFacts::Port TryPort(const ListenAddress& address) {
   return port;
 }
 
-// By the rules that helod refuses a directory for.
+// By the rules that helod refuses a directory for. Root looks at the directory of a service, whose
+// node runs as its owner.
 void LookAtDataDir(DoctorFacts& facts) {
   const std::string& dir = facts.data_dir;
+  facts.data_dir_uid = geteuid();
   struct stat at {};
   if (stat(dir.c_str(), &at) != 0) {
     if (errno != ENOENT) {
@@ -80,7 +82,8 @@ void LookAtDataDir(DoctorFacts& facts) {
     facts.data_dir_problems.push_back(absl::StrCat(dir, " is not a directory"));
     return;
   }
-  if (at.st_uid != geteuid()) {
+  if (geteuid() == 0) facts.data_dir_uid = at.st_uid;
+  if (at.st_uid != facts.data_dir_uid) {
     facts.data_dir_problems.push_back(absl::StrCat(dir, " belongs to uid ", at.st_uid,
                                                    ", and you are uid ", geteuid(),
                                                    ": a node of yours refuses it"));

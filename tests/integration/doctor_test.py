@@ -75,6 +75,35 @@ class Doctor(kit.Case):
         self.level(findings, "data-dir", "ok")
         self.assertNotIn("port", findings)  # it would be found in use, by the node itself
 
+    def test_a_node_that_does_not_answer_is_a_problem_and_its_port_is_not(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            where = "127.0.0.1:%d" % silent.getsockname()[1]
+            done = kit.helo("--admin", where, "--timeout", "500ms", "doctor", "--json", check=False)
+        findings = {one["check"]: one for one in done.json["findings"]}
+        self.assertIn("did not answer", self.level(findings, "node", "problem")["means"])
+        self.assertEqual(1, done.returncode)
+        self.assertNotIn("port", findings)
+
+    @unittest.skipUnless(os.geteuid() == 0 and shutil.which("setpriv"), "needs root, to become nobody")
+    def test_a_node_of_another_user_is_noted_and_its_port_is_no_problem(self):
+        node = self.node("node").start()
+        done = kit.helo("--admin", node.admin, "doctor", "--json", user=NOBODY, check=False)
+        findings = {one["check"]: one for one in done.json["findings"]}
+        self.assertIn("does not let", self.level(findings, "node", "note")["means"])
+        self.assertNotIn("port", findings)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root, to give a directory away")
+    def test_root_looks_at_the_directory_of_a_service(self):
+        folder = self.scratch / "service"
+        folder.mkdir(mode=0o700)
+        os.chown(folder, NOBODY, NOBODY)
+        done = kit.helo("--data-dir", folder, "doctor", "--json", check=False)
+        found = self.level({one["check"]: one for one in done.json["findings"]}, "data-dir", "ok")
+        self.assertIn(f"uid {NOBODY}", found["says"])
+
+    def test_an_admin_address_that_is_none_is_wrong_use(self):
+        self.assertEqual(2, kit.helo("--admin", "192.0.2.1:4357", "doctor", check=False).returncode)
+
     def test_a_node_with_less_than_was_configured(self):
         node = self.node("node", wrapper=["prlimit", "--nofile=128:128"]).start()
         found = self.level(self.doctor(node=node), "fd-of-node", "problem")

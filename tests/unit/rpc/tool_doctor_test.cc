@@ -93,6 +93,8 @@ TEST(Doctor, SeesTheQueueThatTheKernelMadeShorter) {
   facts.net.somaxconn = 1024;
   EXPECT_EQ(Of(facts, "backlog").level, Level::kNote);
   EXPECT_THAT(Remedy(Of(facts, "backlog"), "shell"), HasSubstr("net.core.somaxconn=4096"));
+  EXPECT_THAT(Remedy(Of(facts, "backlog"), "sysctl.d"), HasSubstr(">> /etc/sysctl.d/60-helo.conf"))
+      << "a second setting must not take the place of the first";
   facts.net.somaxconn = 127;
   EXPECT_EQ(Of(facts, "backlog").level, Level::kProblem);
   facts.node = Node("0.0.0.0:4356");  // what its listener got counts, not the setting of now
@@ -173,10 +175,13 @@ TEST(Doctor, LooksAtTheDataDirectoryIfOneIsNamed) {
   EXPECT_EQ(Of(facts, "data-dir").level, Level::kNote);  // not there yet
   facts.data_dir_exists = true;
   facts.data_dir_free_bytes = 1 << 30;
+  facts.data_dir_uid = 990;
   EXPECT_EQ(Of(facts, "data-dir").level, Level::kOk);
+  EXPECT_THAT(Of(facts, "data-dir").says, HasSubstr("private to uid 990"));
   facts.data_dir_problems = {"it belongs to uid 0"};
   EXPECT_EQ(Of(facts, "data-dir").level, Level::kProblem);
-  EXPECT_THAT(Remedy(Of(facts, "data-dir"), "shell"), HasSubstr("chmod 700 '/var/lib/helo'"));
+  EXPECT_THAT(Remedy(Of(facts, "data-dir"), "shell"),
+              HasSubstr("chown -R 990 '/var/lib/helo' && chmod 700 '/var/lib/helo'"));
   facts.data_dir_free_bytes = 1 << 20;
   EXPECT_EQ(Of(facts, "disk").level, Level::kProblem);
 }
@@ -185,6 +190,8 @@ TEST(Doctor, SaysWhatItCouldNotAsk) {
   DoctorFacts facts = Well();
   facts.no_node = "uid 1000 may not call";
   EXPECT_EQ(Of(facts, "node").level, Level::kNote);
+  facts.node_hangs = true;
+  EXPECT_EQ(Of(facts, "node").level, Level::kProblem);
   facts = DoctorFacts();  // a machine that tells nothing at all
   facts.fd_hard = facts.fd_soft = 4096;
   for (const Finding& one : Judge(facts)) EXPECT_NE(one.level, Level::kProblem) << one.check;
