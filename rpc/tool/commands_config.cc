@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -38,10 +37,10 @@ std::string RunningConfig(const Json& document) {
   std::vector<std::pair<std::string, std::string>> lines;
   for (const Json& option : document["options"]) {
     if (!option.is_object()) return "";
-    const std::string name = option.value("name", "");
+    const std::string name = client::QuoteText(option.value("name", ""));
     const std::string where = option.value("where", "");
-    const std::string source =
-        absl::StrCat(option.value("source", ""), where.empty() ? "" : " ", where);
+    const std::string source = client::QuoteText(
+        absl::StrCat(option.value("source", ""), where.empty() ? "" : " ", where));
     std::vector<std::string> values;
     for (const Json& value : option.value("values", Json::array())) {
       if (value.is_string())
@@ -58,52 +57,59 @@ std::string RunningConfig(const Json& document) {
   }
   std::string out;
   for (const auto& [setting, source] : lines) {
-    absl::StrAppendFormat(&out, "%-*s  # %s\n", width, setting, client::QuoteText(source));
+    absl::StrAppendFormat(&out, "%-*s  # %s\n", width, setting, source);
   }
   return out;
 }
 
-// Where the node that was found keeps its files; empty: none runs there.
-absl::StatusOr<std::string> DataDirOfRunningNode(Session& session) {
-  const auto target = client::FindNode(session.globals().find, session.env().getenv);
-  if (!target.ok()) {
-    if (absl::IsUnavailable(target.status())) return "";  // none runs in that directory
-    return target.status();
+// Where the node at `target` keeps its files. Unavailable: none runs there.
+absl::StatusOr<std::string> DataDirOf(const Session& session, const client::NodeTarget& target) {
+  if (target.file) {
+    if (client::WriterExists(*target.file)) return target.data_dir;
+    return absl::UnavailableError("its process is gone");
   }
-  if (target->file) return client::WriterExists(*target->file) ? target->data_dir : "";
-  const auto client = client::AdminClient::Connect(*target, session.globals().timeout);
-  if (!client.ok()) return "";
+  const auto client = client::AdminClient::Connect(target, session.globals().timeout);
+  if (!client.ok()) return client.status();
   const auto node = (*client)->GetNode();
-  if (!node.ok()) return "";
+  if (!node.ok()) return node.status();
   return node->data_dir();
 }
 
-// What the node that was found runs with; nullopt: none runs there that says so.
-std::optional<Exit> OfRunningNode(Session& session) {
-  const absl::StatusOr<std::string> data_dir = DataDirOfRunningNode(session);
-  if (!data_dir.ok()) return session.Fail(data_dir.status());
-  if (data_dir->empty()) return std::nullopt;
-  const auto text = ReadWholeFile(absl::StrCat(*data_dir, "/", kConfigFileName), kMostConfig);
-  if (!text.ok()) return std::nullopt;
+// Prints what the node at `target` runs with. Unavailable: none runs there; else why it is not
+// known.
+absl::Status PrintRunning(const Session& session, const client::NodeTarget& target) {
+  const absl::StatusOr<std::string> data_dir = DataDirOf(session, target);
+  if (!data_dir.ok()) return data_dir.status();
+  const std::string path = absl::StrCat(*data_dir, "/", kConfigFileName);
+  const auto text = ReadWholeFile(path, kMostConfig);
+  if (!text.ok()) return absl::InternalError(text.status().message());
   try {
     const Json document = Json::parse(*text);
-    const std::string lines = RunningConfig(document);
-    if (lines.empty()) return std::nullopt;
-    return session.Answer(Exit::kOk,
-                          absl::StrCat("# what the node of ", client::QuoteText(*data_dir),
-                                       " runs with, since its start\n", lines),
-                          document);
-  } catch (const Json::exception&) {  // not one that helod wrote
-    return std::nullopt;
+    if (const std::string lines = RunningConfig(document); !lines.empty()) {
+      session.Answer(Exit::kOk,
+                     absl::StrCat("# what the node of ", client::QuoteText(*data_dir),
+                                  " runs with, since its start\n", lines),
+                     document);
+      return absl::OkStatus();
+    }
+  } catch (const Json::exception&) {
   }
+  return absl::DataLossError(absl::StrCat(path, " is not one that helod wrote"));
 }
 
 }  // namespace
 
 Exit Config(Session& session, const std::vector<std::string>& helod_arguments) {
   if (helod_arguments.empty()) {
-    if (const std::optional<Exit> answered = OfRunningNode(session)) return *answered;
-    session.Note("helo: no running node could be asked: this is what helod would run with\n");
+    const auto target = client::FindNode(session.globals().find, session.env().getenv);
+    if (!target.ok() && !absl::IsUnavailable(target.status())) return session.Fail(target.status());
+    const absl::Status status = target.ok() ? PrintRunning(session, *target) : target.status();
+    if (status.ok()) return Exit::kOk;
+    const std::string why = absl::IsUnavailable(status)
+                                ? "no node was found running"
+                                : absl::StrCat("what the node runs with is not known: ",
+                                               client::QuoteText(FromAbsl(status.message())));
+    session.Note(absl::StrCat("helo: ", why, "\nhelo: this is what helod would run with\n"));
   }
   const std::string beside = absl::StrCat(session.env().own_directory, "/helod");
   const bool found_beside = access(beside.c_str(), X_OK) == 0;

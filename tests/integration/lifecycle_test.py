@@ -11,6 +11,7 @@ import unittest
 
 import kit
 
+NOBODY = 65534
 AS_ROOT = unittest.skipUnless(os.geteuid() == 0 and shutil.which("unshare"),
                               "a name server of the test's own takes root and unshare")
 
@@ -82,6 +83,20 @@ class Start(kit.Case):
         self.assertEqual((["5"], "file"), shown["max-outbound"])
         self.assertRegex(node.helo("config").stdout, r"max-outbound = 5 +# file .*helod.conf:3")
 
+    def test_why_what_a_node_runs_with_is_not_known_is_told(self):
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            shown = kit.helo("--admin", "127.0.0.1:%d" % silent.getsockname()[1], "--timeout", "500ms", "config")
+        self.assertIn("did not answer", shown.stderr)
+        self.assertIn("what helod would run with", shown.stderr)
+        node = self.node("node").start()
+        (node.data_dir / "config.json").write_text("no JSON")
+        self.assertIn("is not one that helod wrote", node.helo("config").stderr)
+        (node.data_dir / "config.json").unlink()
+        self.assertIn("config.json", node.helo("config").stderr)
+        if os.geteuid() == 0:
+            self.assertIn("does not let", kit.helo("--admin", node.admin, "config", user=NOBODY).stderr)
+        node.stop()
+        self.assertIn("no node was found running", node.helo("config").stderr)
 
     def test_sighup_reopens_the_log(self):
         log = self.scratch / "helod.log"
