@@ -339,7 +339,8 @@ std::string WithoutCommand(const CLI::App& app) {
 int Run(const std::vector<std::string>& arguments, const Environment& env) {
   Values values;
   // Known before parsing ends, so that a usage error is JSON too.
-  values.globals.json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  const auto own = std::find(arguments.begin(), arguments.end(), "--");  // what follows is helod's
+  values.globals.json = std::find(arguments.begin(), own, "--json") != own;
   CLI::App app(kAbout, "helo");
   app.get_formatter()->column_width(30);
   app.require_subcommand(1);
