@@ -41,8 +41,7 @@ def run(lab, name, function, options, verbose):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("helod", nargs="?", default=os.path.join(os.environ.get("HELO_BIN_DIR", "build/release/bin"),
-                                                                 "helod"))
+    parser.add_argument("helod", nargs="?", default=str(kit.HELOD))
     parser.add_argument("-k", default="", metavar="TEXT", help="only checks with TEXT in their name")
     parser.add_argument("-j", type=int, default=8, metavar="N", help="checks at once (default %(default)s)")
     parser.add_argument("-v", action="store_true", help="show where a check failed")

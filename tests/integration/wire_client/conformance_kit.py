@@ -1,17 +1,22 @@
 """What the conformance checks share: the list of checks, a helod for each set of options, and sentences of the page as
 expectations."""
 
+import contextlib
 import dataclasses
 import json
 import pathlib
 import re
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
 import helo_wire as w
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from kit import HELOD, eventually  # noqa: E402,F401  pylint: disable=wrong-import-position,unused-import
 
 NETWORK = "helo-wire-test"
 PATIENCE = 20.0  # seconds, for what takes milliseconds on a quiet machine
@@ -37,29 +42,27 @@ class Helod:
         self.folder = pathlib.Path(folder)
         self.data = self.folder / "data"
         self.log = self.folder / "log"
-        self.started = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 [binary, "--data-dir", self.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--network",
                  NETWORK, "--max-inbound", "256", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={"PATH": "/usr/bin:/bin"})
-        info = self._wait_until_ready()
+        try:
+            info = eventually("helod is ready", self._ready, PATIENCE, detail=self.log_text)
+        except AssertionError:
+            self.stop()
+            raise
         self.id = info["id"]
         host, _, port = info["listen"][0].rpartition(":")
         self.address = (host, int(port))
         self._certificate = None
 
-    def _wait_until_ready(self):
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return json.loads((self.data / "helod.json").read_text())
-            except (OSError, ValueError):
-                pass
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise AssertionError(f"helod did not start:\n{self.log_text()}")
-            time.sleep(0.02)
+    def _ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"helod ended with {self.process.returncode}:\n{self.log_text()}")
+        with contextlib.suppress(OSError, ValueError):
+            return json.loads((self.data / "helod.json").read_text())
+        return None
 
     def log_text(self):
         return self.log.read_text(errors="replace")
