@@ -65,7 +65,6 @@ absl::Status Prober::Prepare() {
   if (!resolver.ok()) return resolver.status();
   resolver_ = *std::move(resolver);
   timer_ = std::make_unique<net::Timer>(*loop_, [this] { OnTimer(); });
-  ping_ = std::make_unique<Ping>(*loop_);
   ask_timer_ = std::make_unique<net::Timer>(*loop_, [this] {
     std::optional<FdTicket> ticket = fds_.TryTake();
     if (report_.remote && ticket) ping_->Start(report_.remote->ip, *std::move(ticket));
@@ -81,6 +80,7 @@ absl::Status Prober::Prepare() {
 ProbeReport Prober::Run() {
   end_ = Now() + request_.total;
   if (absl::Status status = Prepare(); !status.ok()) {
+    report_.close.stage = Stage::kResolve;
     Fail(absl::IsResourceExhausted(status) ? Reason::kNoFd : Reason::kInternal, Decider::kUs,
          std::string(status.message()));
     return std::move(report_);
@@ -92,7 +92,7 @@ ProbeReport Prober::Run() {
   });
   loop_->Run();
   ask_timer_->Cancel();
-  report_.ping = ping_->result();
+  if (ping_) report_.ping = ping_->result();
   registration_.Reset();
   return std::move(report_);
 }
@@ -108,7 +108,8 @@ void Prober::Step(Stage stage, bool ok, std::string text) {
 void Prober::Resolved(absl::StatusOr<std::vector<IpAddress>> found) {
   if (phase_ != Phase::kResolving) return;
   if (!found.ok()) {
-    report_.out_of_time = absl::IsDeadlineExceeded(found.status());
+    report_.names_unanswered = absl::IsDeadlineExceeded(found.status());
+    report_.out_of_time = Now() >= end_;
     ResolveFailed(absl::IsResourceExhausted(found.status()) ? Reason::kNoFd : Reason::kResolve,
                   std::string(found.status().message()));
     return;
@@ -138,6 +139,7 @@ void Prober::ResolveFailed(Reason reason, std::string text) {
 void Prober::NextAddress() {
   registration_.Reset();
   socket_.Close();
+  ping_ = std::make_unique<Ping>(*loop_);  // what one address answered says nothing of the next
   report_.remote = Endpoint{addresses_[next_address_++], request_.address.port};
   report_.here = IsOurs(report_.remote->ip);
   std::optional<FdTicket> ticket = fds_.TryTake();
@@ -229,6 +231,7 @@ void Prober::OnTimer() {
   if (socket_ && phase_ != Phase::kClosing) report_.tcp = ReadTcp(socket_);
   switch (phase_) {
     case Phase::kResolving:
+      report_.names_unanswered = true;
       ResolveFailed(Reason::kResolve, absl::StrCat("no name server answered within ", Waited()));
       return;
     case Phase::kConnecting:

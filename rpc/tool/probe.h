@@ -67,6 +67,7 @@ struct ProbeReport {
   // What was seen on the way.
   int error = 0;                       // errno, where one ended it
   bool out_of_time = false;            // the time for all stages ended it, not a stage's own
+  bool names_unanswered = false;       // no name server said anything
   std::optional<net::IcmpError> icmp;  // instead of an answer
   bool icmp_from_here = false;         // by this machine itself
   std::optional<TcpEvidence> tcp;      // at a timeout

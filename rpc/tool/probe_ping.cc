@@ -59,7 +59,8 @@ void Ping::Start(const IpAddress& to, FdTicket ticket) {
     error = socket_.Send(echo).error;
   }
   if (error != 0) {
-    if (error == EPERM || error == EACCES) result_.kind = PingResult::Kind::kForbidden;
+    result_.kind = error == EPERM || error == EACCES ? PingResult::Kind::kForbidden
+                                                     : PingResult::Kind::kNotAsked;
     Stop();
     return;
   }

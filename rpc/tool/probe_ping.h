@@ -16,7 +16,7 @@ namespace helo::tool {
 
 struct PingResult {
   enum class Kind : uint8_t {
-    kNotAsked,
+    kNotAsked,   // nor if there was no way to send it
     kMayNotAsk,  // neither a ping socket nor a raw one
     kForbidden,  // sending was: a rule of this machine
     kSilent,
@@ -30,8 +30,8 @@ class Ping final : private net::Watcher {
  public:
   explicit Ping(net::EventLoop& loop) : loop_(loop) {}
   ~Ping() override = default;
-  void Start(const IpAddress& to, FdTicket ticket);
-  void Stop();  // the result stays
+  void Start(const IpAddress& to, FdTicket ticket);  // once
+  void Stop();                                       // the result stays
   const PingResult& result() const { return result_; }
 
  private:

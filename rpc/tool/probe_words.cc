@@ -32,7 +32,8 @@ std::optional<net::PortOwner> LocalListener(const Facts& f, bool any_address) {
   if (!f.report.here || !f.report.remote) return std::nullopt;
   Endpoint at = *f.report.remote;
   if (any_address) at.ip = IpAddress();
-  const std::optional<net::PortOwner> owner = net::FindPortOwner(at, !at.ip.is_v4(), any_address);
+  const std::optional<net::PortOwner> owner =
+      net::FindPortOwner(at, any_address || !at.ip.is_v4(), any_address);
   if (!owner || owner->kind != net::PortOwner::Kind::kListener) return std::nullopt;
   return owner;
 }
@@ -48,14 +49,20 @@ ProbeWords ClosedPort(const Facts& f) {
                    " who has the port. Start it, or let it listen on "
                    "every address: helod --listen :",
                    f.port, ".")};
-  if (const std::optional<net::PortOwner> other = LocalListener(f, true)) {
-    words.finding = "other-address";
-    words.cause = absl::StrCat(net::Describe(*other), " listens on ", other->local.ToString(),
-                               ", which does not include ", f.host, ".");
-    words.remedy =
-        absl::StrCat("Dial ", other->local.ToString(),
-                     ", or let it listen on every address: helod --listen :", f.port, ".");
+  const std::optional<net::PortOwner> other = LocalListener(f, true);
+  if (!other) return words;
+  const IpAddress& ip = other->local.ip;
+  if (ip == f.report.remote->ip) return words;  // it came meanwhile
+  Endpoint dial = other->local;
+  if (ip.IsUnspecified()) {  // every address of the other family; none to dial
+    if (ip.is_v4() == f.report.remote->ip.is_v4()) return words;
+    dial.ip = *IpAddress::Parse(ip.is_v4() ? "127.0.0.1" : "::1");
   }
+  words.finding = "other-address";
+  words.cause = absl::StrCat(net::Describe(*other), " listens on ", other->local.ToString(),
+                             ", which does not include ", f.host, ".");
+  words.remedy = absl::StrCat("Dial ", dial.ToString(),
+                              ", or let it listen on every address: helod --listen :", f.port, ".");
   return words;
 }
 
@@ -203,7 +210,9 @@ ProbeWords NoHandshake(const Facts& f) {
     return {"trickles",
             absl::StrCat("Only ", r.bytes_in, " bytes came, not a whole TLS handshake."),
             "A very slow or overloaded machine or network, or a service that delays on purpose.",
-            "Try again with a longer --timeout; look at the other machine's load."};
+            r.out_of_time ? "Try again with a longer --timeout; look at the other machine's load."
+                          : "Look at the other machine's load and the way to it: a node waits no "
+                            "longer than this probe did."};
   }
   if (r.tcp && r.tcp->unacked > 0 && r.tcp->timeouts > 0) {
     return {"not-acknowledged",
@@ -368,8 +377,13 @@ ProbeWords ExplainProbe(const PeerAddress& asked, const ProbeReport& report) {
   if (report.close.decider == Decider::kThem && report.hello) return FromTable(f, *info);
   switch (report.close.reason) {
     case Reason::kResolve:
-      return {report.out_of_time ? "name-server-silent" : "name-unknown",
-              absl::StrCat(report.close.text, "."), std::string(info->cause),
+      if (report.names_unanswered) {
+        return {"name-server-silent", absl::StrCat(report.close.text, "."),
+                "The name server is down, or a firewall drops what is sent to it.",
+                "See which it is: cat /etc/resolv.conf; give an address instead to leave names out "
+                "of it."};
+      }
+      return {"name-unknown", absl::StrCat(report.close.text, "."), std::string(info->cause),
               absl::StrCat("Check the name: getent hosts ", f.host,
                            "; give an address instead to leave names out of it.")};
     case Reason::kRefused:

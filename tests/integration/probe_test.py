@@ -167,6 +167,13 @@ class Nodes(ProbeCase):
         found = self.finds("other-address", FAILED, f"127.0.0.2:{port}")
         self.assertIn(f"127.0.0.1:{port}", found["remedy"])
 
+    @unittest.skipUnless(kit.have_ipv6(), "this machine has no IPv6")
+    def test_a_node_that_listens_on_every_address_of_the_other_family(self):
+        node = self.node(listen=["0.0.0.0:0"]).start()
+        port = node.address().rsplit(":", 1)[1]
+        found = self.finds("other-address", FAILED, f"[::1]:{port}")
+        self.assertIn(f"Dial 127.0.0.1:{port}", found["remedy"])  # 0.0.0.0 is no address to dial
+
 
 class Fakes(ProbeCase):
     """Against what is no node, or a bad one, on loopback."""

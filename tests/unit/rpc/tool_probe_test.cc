@@ -41,6 +41,22 @@ TEST_F(Words, EveryReasonHasSomeWhateverWasSeen) {
   }
 }
 
+TEST_F(Words, AMisspeltNameIsToldFromASilentNameServer) {
+  report_.remote.reset();
+  EXPECT_EQ(Finding(Reason::kResolve), "name-unknown");
+  report_.names_unanswered = true;  // also where the time of that stage ran out, not that of all
+  EXPECT_EQ(Finding(Reason::kResolve), "name-server-silent");
+  EXPECT_THAT(Explain(Reason::kResolve).remedy, HasSubstr("/etc/resolv.conf"));
+}
+
+TEST_F(Words, MoreTimeIsAdvisedOnlyWhereItWouldHelp) {
+  report_.close.decider = Decider::kUs;
+  report_.bytes_in = 7;
+  EXPECT_THAT(Explain(Reason::kStageTimeout).remedy, Not(HasSubstr("--timeout")));
+  report_.out_of_time = true;
+  EXPECT_THAT(Explain(Reason::kStageTimeout).remedy, HasSubstr("--timeout"));
+}
+
 TEST_F(Words, AnErrorOfConnectIsToldByItsErrno) {
   report_.error = EPERM;
   EXPECT_EQ(Finding(Reason::kFiltered), "forbidden-here");
