@@ -12,6 +12,7 @@
 
 #include "p2p/base/rng.h"
 #include "p2p/base/text.h"
+#include "p2p/wire/codec.h"
 #include "rpc/tool/commands.h"
 #include "rpc/tool/json.h"
 #include "rpc/tool/probe.h"
@@ -39,13 +40,14 @@ absl::StatusOr<wire::Offer> ParseOffer(const std::string& text, uint16_t channel
   const std::pair<std::string, std::string> numbers =
       absl::StrSplit(halves.second, absl::MaxSplits(':', 1));
   uint32_t version = 0, messages = 0;
-  if (halves.first.empty() || !absl::SimpleAtoi(numbers.first, &version) ||
+  if (!wire::IsCapabilityName(halves.first) || !absl::SimpleAtoi(numbers.first, &version) ||
       !absl::SimpleAtoi(numbers.second, &messages) || version < 1 || version > 65535 ||
       messages < 1 || messages > 65535) {
     return absl::InvalidArgumentError(
         absl::StrCat("--offer: '", QuoteRemote(text),
-                     "' is not NAME/VERSION:MESSAGES, as echo/1:2 (a capability's name, its "
-                     "version, and how many kinds of messages it has)"));
+                     "' is not NAME/VERSION:MESSAGES, as echo/1:2 (a capability's name, 1 to 16 of "
+                     "a-z, 0-9 and '-', the first a letter; its version; and how many kinds of "
+                     "messages it has)"));
   }
   wire::Offer offer;
   offer.channel = channel;
@@ -56,18 +58,35 @@ absl::StatusOr<wire::Offer> ParseOffer(const std::string& text, uint16_t channel
   return offer;
 }
 
-// WIRE 4.
-bool IsNetworkName(std::string_view name) {
-  const auto alphanumeric = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
-  return !name.empty() && name.size() <= 64 && alphanumeric(name[0]) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
+// What a session would leave out without a word (WIRE 4).
+absl::Status CheckTogether(const std::vector<wire::Offer>& offers) {
+  for (const wire::Offer& one : offers) {
+    const auto count = [&](auto is) { return std::count_if(offers.begin(), offers.end(), is); };
+    const auto named = [&](const wire::Offer& other) { return other.name == one.name; };
+    const auto same = [&](const wire::Offer& other) {
+      return named(other) && other.version == one.version;
+    };
+    if (count(same) > 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--offer: ", one.name, "/", one.version, " is named twice"));
+    }
+    if (count(named) > static_cast<ptrdiff_t>(wire::kMaxOffersAFrame)) {
+      return absl::InvalidArgumentError(absl::StrCat("--offer: ", one.name, " has more than ",
+                                                     wire::kMaxOffersAFrame, " versions"));
+    }
+  }
+  if (offers.size() > wire::kMaxStandingOffers) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--offer: at most ", wire::kMaxStandingOffers, " of them"));
+  }
+  return absl::OkStatus();
 }
 
 std::string Setting(const Session& session, const std::optional<std::string>& option,
                     const char* variable, const char* otherwise) {
   if (option) return *option;
-  return session.env().getenv(variable).value_or(otherwise);
+  const std::optional<std::string> value = session.env().getenv(variable);
+  return value && !value->empty() ? *value : otherwise;  // empty is not set, as helod has it
 }
 
 absl::StatusOr<ProbeRequest> MakeRequest(const Session& session, const ProbeOptions& options) {
@@ -82,17 +101,18 @@ absl::StatusOr<ProbeRequest> MakeRequest(const Session& session, const ProbeOpti
                        *std::move(key),
                        {},
                        session.globals().timeout};
-  if (!IsNetworkName(request.network)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--network: '", QuoteRemote(request.network),
-                     "' is no network name: 1 to 64 of a-z, 0-9, '.', '_' and '-', the first a "
-                     "letter or digit"));
+  if (!wire::IsNetworkName(request.network)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options.network ? "--network: '" : "HELO_NETWORK: '", QuoteRemote(request.network),
+        "' is no network name: 1 to 64 of a-z, 0-9, '.', '_' and '-', the first a "
+        "letter or digit"));
   }
   const std::string genesis = Setting(session, options.genesis, "HELO_GENESIS", "");
   if (!genesis.empty() &&
       (!FromHex(genesis, request.genesis) || request.genesis.size() > wire::kMaxGenesisBytes)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--genesis: '", QuoteRemote(genesis), "' is not 1 to 64 bytes in hex digits"));
+        absl::StrCat(options.genesis ? "--genesis: '" : "HELO_GENESIS: '", QuoteRemote(genesis),
+                     "' is not 1 to 64 bytes in hex digits"));
   }
   for (const std::string& text : options.offers) {
     const auto channel = static_cast<uint16_t>(request.offers.size() + 1);
@@ -100,6 +120,7 @@ absl::StatusOr<ProbeRequest> MakeRequest(const Session& session, const ProbeOpti
     if (!offer.ok()) return offer.status();
     request.offers.push_back(*std::move(offer));
   }
+  if (absl::Status status = CheckTogether(request.offers); !status.ok()) return status;
   return request;
 }
 
@@ -276,7 +297,7 @@ Json ProbeToJson(const ProbeRequest& request, const ProbeReport& report, const P
 Exit ExitOfProbe(const ProbeReport& report) {
   if (report.accepted) return Exit::kOk;
   const Reason reason = report.close.reason;
-  if (reason == Reason::kConnectTimeout || report.out_of_time ||
+  if (reason == Reason::kConnectTimeout || report.out_of_time || report.names_unanswered ||
       (reason == Reason::kStageTimeout && report.close.decider == Decider::kUs)) {
     return Exit::kTimedOut;
   }

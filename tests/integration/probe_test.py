@@ -203,7 +203,9 @@ class Fakes(ProbeCase):
         self.assertEqual(USAGE, self.probe("localhost").returncode)
         self.assertEqual(USAGE, self.probe("localhost:1", network="No Such").returncode)
         self.assertEqual(USAGE, self.probe("localhost:1", "--genesis", "xyz").returncode)
-        self.assertEqual(USAGE, self.probe("localhost:1", "--offer", "echo").returncode)
+        for offers in (["echo"], ["Echo/1:2"], ["echo/1:0"], ["echo/1:2", "echo/1:3"]):
+            options = [word for offer in offers for word in ("--offer", offer)]
+            self.assertEqual(USAGE, self.probe("localhost:1", *options).returncode, offers)
 
     def test_a_full_backlog(self):
         with socket.socket() as listener, contextlib.ExitStack() as stack:
