@@ -22,6 +22,7 @@ import helo_wire as w  # noqa: E402  pylint: disable=wrong-import-position
 
 OK, FAILED, USAGE, REFUSED, TIMED_OUT = 0, 1, 2, 6, 7
 NETWORK = "helo-it"
+MOST_BYTES, ONE_READ = 256 * 1024, 16 * 1024  # what a probe listens to, and reads at once
 
 
 def address_of(sock):
@@ -306,6 +307,34 @@ class Fakes(ProbeCase):
         self.finds("reset", FAILED, self.fake(reset).address)
         self.finds("closed-early", FAILED, self.fake(lambda sock: (sock.recv(4096), sock.shutdown(1))).address)
 
+    def test_one_that_sends_much_and_says_little(self):
+        # A byte a record, padded to 16 KiB: by TLS's own rules and helo's nothing is wrong with it yet.
+        me = self.identity()
+        command = ["openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-tls1_3", "-alpn", w.ALPN,
+                   "-cert", str(me.certificate), "-key", str(me.key), "-num_tickets", "0", "-record_padding", "16384"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+            self.addCleanup(server.kill)
+            line = next(line for line in server.stdout if line.startswith(b"ACCEPT "))
+            over = threading.Event()
+
+            def trickle():
+                with contextlib.suppress(OSError):
+                    for byte in w.frame(w.CORE, w.HELLO, bytes(8000))[:400]:
+                        server.stdin.write(bytes([byte]))
+                        server.stdin.flush()
+                        if over.wait(0.02):  # its pace, so that each byte is a record
+                            return
+            thread = threading.Thread(target=trickle, daemon=True)
+            thread.start()
+            try:
+                found = self.finds("flood", FAILED, line.split()[1].decode())
+            finally:
+                over.set()
+                thread.join(kit.PATIENCE)
+                server.kill()
+        self.assertEqual(("FLOOD", "us", "hello"), tuple(found["close"][key] for key in ("label", "decider", "stage")))
+        self.assertTrue(MOST_BYTES < found["seen"]["bytes_received"] <= MOST_BYTES + ONE_READ, found["seen"])
+
     def test_after_the_verdict_nobody_can_hold_the_probe(self):
         def hold(link):
             link.receive()
@@ -314,7 +343,8 @@ class Fakes(ProbeCase):
             while link.send_some(w.frame(w.CORE, 99, bytes(1000)) * 64):  # and never closes
                 pass
         fake = self.tls(w.server_context(self.identity()), hold)
-        self.finds("accepted", OK, fake.address)
+        found = self.finds("accepted", OK, fake.address)
+        self.assertLessEqual(found["seen"]["bytes_received"], MOST_BYTES + ONE_READ)
         self.assertEqual((w.VERDICT, w.CODE["PROBE"]), (self.told.type, self.told.message["code"]))
 
     def test_a_refusal_with_hostile_words_and_one_with_an_unknown_code(self):
