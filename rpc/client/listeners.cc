@@ -36,20 +36,21 @@ bool Ask(int fd, int family) {
   return send(fd, &ask, sizeof ask, 0) == static_cast<ssize_t>(sizeof ask);
 }
 
-ListeningRow RowOf(const inet_diag_msg& message) {
-  ListeningRow row;
+ProcTcpRow RowOf(const inet_diag_msg& message) {
+  ProcTcpRow row;
   std::array<uint8_t, 16> address{};
   std::memcpy(address.data(), message.id.idiag_src, address.size());
   const size_t size = message.idiag_family == AF_INET ? 4 : 16;
   if (const auto ip = IpAddress::FromBytes(std::span(address).first(size))) row.local.ip = *ip;
   row.local.port = ntohs(message.id.idiag_sport);
+  row.state = ProcTcpRow::kListen;
   row.uid = message.idiag_uid;
   row.inode = message.idiag_inode;
   return row;
 }
 
 // False: the kernel gave an error, or not the whole answer.
-bool ReadAnswer(int fd, std::vector<ListeningRow>& rows) {
+bool ReadAnswer(int fd, std::vector<ProcTcpRow>& rows) {
   alignas(nlmsghdr) std::array<char, 32768> buffer;  // NOLINT: filled by the kernel
   for (;;) {
     const ssize_t got = recv(fd, buffer.data(), buffer.size(), MSG_TRUNC);
@@ -68,12 +69,12 @@ bool ReadAnswer(int fd, std::vector<ListeningRow>& rows) {
 
 }  // namespace
 
-std::optional<std::vector<ListeningRow>> AskForListeners() {
+std::optional<std::vector<ProcTcpRow>> AskForListeners() {
   const int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
   if (fd < 0) return std::nullopt;
   const auto closer = absl::MakeCleanup([fd] { close(fd); });
   setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &kWait, sizeof kWait);
-  std::vector<ListeningRow> rows;
+  std::vector<ProcTcpRow> rows;
   for (const int family : {AF_INET, AF_INET6}) {
     if (!Ask(fd, family) || !ReadAnswer(fd, rows)) return std::nullopt;
   }

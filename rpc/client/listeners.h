@@ -4,23 +4,14 @@
 // listeners.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstdint>
 #include <optional>
 #include <vector>
 
-#include "p2p/base/endpoint.h"
+#include "p2p/base/proc_tcp.h"
 
 namespace helo::client {
 
-struct ListeningRow {
-  Endpoint local;
-  uid_t uid = 0;
-  uint64_t inode = 0;
-};
-
 // Thread: any. nullopt: the kernel did not answer (forbidden, or built without inet_diag).
-std::optional<std::vector<ListeningRow>> AskForListeners();
+std::optional<std::vector<ProcTcpRow>> AskForListeners();
 
 }  // namespace helo::client

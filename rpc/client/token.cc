@@ -17,6 +17,7 @@
 
 #include "p2p/base/proc_tcp.h"
 #include "p2p/base/text.h"
+#include "rpc/client/listeners.h"
 
 namespace helo::client {
 namespace {
@@ -37,6 +38,14 @@ bool MayServe(const Endpoint& listener, const Endpoint& address) {
          (listener.ip.is_v4() == address.ip.is_v4() || !listener.ip.is_v4());
 }
 
+std::vector<ProcTcpRow> ListenersOf(std::string_view proc_net_tcp) {
+  std::vector<ProcTcpRow> rows;
+  for (const absl::string_view line : absl::StrSplit(ToAbsl(proc_net_tcp), '\n')) {
+    if (const auto row = ParseListener(FromAbsl(line))) rows.push_back(*row);
+  }
+  return rows;
+}
+
 // Listening sockets come first in the kernel's list; reading on through ten thousand connections
 // would cost more than the call that the token is for.
 std::string ReadListenerPart(const char* path) {
@@ -51,6 +60,18 @@ std::string ReadListenerPart(const char* path) {
     if (listening) absl::StrAppend(&text, line, "\n");
   }
   return text;
+}
+
+// The kernel gives a connection to the listener on the very address, if there is one.
+std::vector<ListeningSocket> ThoseThatMayServe(const std::vector<ProcTcpRow>& listeners,
+                                               const Endpoint& address) {
+  std::vector<ListeningSocket> exact;
+  std::vector<ListeningSocket> wildcard;
+  for (const ProcTcpRow& row : listeners) {
+    if (!MayServe(row.local, address)) continue;
+    (row.local.ip == address.ip ? exact : wildcard).push_back({row.uid, row.inode});
+  }
+  return exact.empty() ? wildcard : exact;
 }
 
 }  // namespace
@@ -97,18 +118,11 @@ absl::StatusOr<Token> ReadToken(const std::string& path, bool follow) {
 
 std::vector<ListeningSocket> ParseListeners(std::string_view proc_net_tcp,
                                             const Endpoint& address) {
-  std::vector<ListeningSocket> exact;
-  std::vector<ListeningSocket> wildcard;
-  for (const absl::string_view line : absl::StrSplit(ToAbsl(proc_net_tcp), '\n')) {
-    const std::optional<ProcTcpRow> row = ParseListener(FromAbsl(line));
-    if (!row || !MayServe(row->local, address)) continue;
-    (row->local.ip == address.ip ? exact : wildcard).push_back({row->uid, row->inode});
-  }
-  // The kernel gives a connection to the listener on the very address, if there is one.
-  return exact.empty() ? wildcard : exact;
+  return ThoseThatMayServe(ListenersOf(proc_net_tcp), address);
 }
 
 std::vector<ListeningSocket> FindListeners(const Endpoint& address) {
+  if (const auto rows = AskForListeners()) return ThoseThatMayServe(*rows, address);
   return ParseListeners(
       absl::StrCat(ReadListenerPart("/proc/net/tcp"), ReadListenerPart("/proc/net/tcp6")), address);
 }

@@ -4,9 +4,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <string>
 
+#include "rpc/client/listeners.h"
 #include "rpc/client/token.h"
 #include "tests/unit/rpc/tool_fake_listener.h"
 
@@ -83,6 +87,21 @@ TEST(ListenersOfAPort, AreFoundInThisKernel) {
   EXPECT_EQ(found[0].uid, geteuid());
   const ClosedPort closed;
   EXPECT_THAT(FindListeners(closed.address()), IsEmpty()) << "bound is not listening";
+}
+
+// Two ways of asking the kernel; the second is for where sock_diag is forbidden.
+TEST(ListenersOfAPort, AreTheSameBySockDiagAndByProc) {
+  const FakeListener listener(StaySilent);
+  const auto rows = AskForListeners();
+  if (!rows) GTEST_SKIP() << "the kernel does not answer sock_diag here";
+  std::ifstream file("/proc/net/tcp");
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  const std::vector<ListeningSocket> by_proc = ParseListeners(text, listener.address());
+  ASSERT_EQ(by_proc.size(), 1u);
+  EXPECT_TRUE(std::any_of(rows->begin(), rows->end(), [&](const ProcTcpRow& row) {
+    return row.local == listener.address() && row.uid == by_proc[0].uid &&
+           row.inode == by_proc[0].inode && row.state == ProcTcpRow::kListen;
+  }));
 }
 
 constexpr uid_t kMe = 1000;
