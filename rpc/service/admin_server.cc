@@ -1,7 +1,6 @@
 #include "rpc/service/admin_server.h"
 
 #include <absl/strings/str_cat.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
 #include <grpcpp/security/auth_metadata_processor.h>
@@ -20,6 +19,7 @@
 #include "rpc/service/door.h"
 #include "rpc/service/grpc_log.h"
 #include "rpc/service/guard.h"
+#include "rpc/service/reflection.h"
 #include "rpc/service/reply.h"
 #include "rpc/service/service.h"
 #include "rpc/service/token.h"
@@ -29,13 +29,13 @@ namespace helo::rpc {
 namespace {
 
 constexpr char kServiceName[] = "helo.admin.v1.Admin";
+constexpr char kHealthName[] = "grpc.health.v1.Health";
 constexpr int kHandshakeTimeoutMs = 3000;      // until the caller's first HTTP/2 frames are there
 constexpr int kIdleTimeoutMs = 5 * 60 * 1000;  // without a call
 constexpr int kStreamsPerConnection = 32;
 constexpr int kMostRequestBytes = 1 << 20;
 constexpr int kMostMetadataBytes = 8 << 10;
 constexpr size_t kMostMemory = size_t{64} << 20;  // of gRPC's buffers, over all connections
-constexpr int kMostReflectionThreads = 8;  // reflection holds a thread a stream, and needs no token
 // A new epoll or eventfd that appeared while gRPC was started, and that no loop has.
 std::vector<net::OwnFd> NewSince(const std::vector<int>& before, const net::EventLoop& loop) {
   std::set<int> known(before.begin(), before.end());
@@ -57,7 +57,6 @@ constexpr int kGrpcDescriptors =
 // The start of what is global in gRPC; it has no end.
 void PrepareGrpc() {
   static const bool done = [] {
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::EnableDefaultHealthCheckService(true);
     // libgrpc++ speaks health without its .proto; reflection describes only what is linked in.
     grpc::health::v1::HealthCheckRequest::descriptor();
@@ -100,6 +99,7 @@ struct AdminServer::Impl {
   std::shared_ptr<WatchHub> hub;  // the same
   std::unique_ptr<AdminApi> api;  // the same
   std::unique_ptr<AdminService> service;
+  std::unique_ptr<ReflectionService> reflection;
   std::unique_ptr<grpc::Server> server;
   std::thread thread;
   bool watching = false;
@@ -144,6 +144,7 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   impl->api = std::make_unique<AdminApi>(std::move(facts), std::move(hooks), impl->door->address(),
                                          server, *impl->loop, impl->mailbox, log);
   impl->service = AdminService::Make(*impl->api, impl->hub, *impl->door, impl->mailbox);
+  impl->reflection = ReflectionService::Make({kServiceName, kHealthName});
 
   grpc::ServerBuilder builder;
   builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeTimeoutMs);
@@ -153,14 +154,11 @@ absl::StatusOr<std::unique_ptr<AdminServer>> AdminServer::Start(AdminOptions opt
   builder.SetMaxReceiveMessageSize(kMostRequestBytes);
   grpc::ResourceQuota quota("helo-admin");
   quota.Resize(kMostMemory);
-  quota.SetMaxThreads(kMostReflectionThreads);
   builder.SetResourceQuota(quota);
-  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 2);
   impl->door->AddAcceptors(builder, MakeGuard(*std::move(token), options.token_path,
                                               options.auth == AdminAuth::kToken, clock, log));
   impl->service->Register(builder);
+  impl->reflection->Register(builder);
   impl->server = builder.BuildAndStart();
   if (impl->server == nullptr) {
     return absl::InternalError(

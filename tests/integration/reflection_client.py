@@ -9,12 +9,14 @@ Needs Debian's python3-grpcio, python3-protobuf, grpc-proto and protobuf-compile
 """
 
 import argparse
+import functools
 import importlib.util
 import json
 import pathlib
 import subprocess
 import sys
 import tempfile
+import threading
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
@@ -23,6 +25,7 @@ _PROTOS = "/usr/share/grpc-proto"
 _REFLECTION = "grpc/reflection/v1alpha/reflection.proto"
 
 
+@functools.lru_cache(maxsize=None)
 def _load_reflection():
     """Compiles the public contract of reflection itself; that one is the client's own knowledge."""
     out = tempfile.TemporaryDirectory()
@@ -37,8 +40,10 @@ def _load_reflection():
 
 
 class ReflectionClient:
-    def __init__(self, address, headers=(), timeout=10.0):
-        self._channel = grpc.insecure_channel(address)
+    def __init__(self, address, headers=(), timeout=10.0, own_connection=False):
+        # Without the option all channels to one address share a connection.
+        options = [("grpc.use_local_subchannel_pool", 1)] if own_connection else []
+        self._channel = grpc.insecure_channel(address, options)
         self._headers = tuple(headers)
         self._timeout = timeout
         self._pb = _load_reflection()
@@ -48,12 +53,32 @@ class ReflectionClient:
     def close(self):
         self._channel.close()
 
-    def _ask(self, **request):
+    def _stream(self, requests, **options):
         stub = self._channel.stream_stream(
             "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
             request_serializer=self._pb.ServerReflectionRequest.SerializeToString,
             response_deserializer=self._pb.ServerReflectionResponse.FromString)
-        answers = stub(iter([self._pb.ServerReflectionRequest(**request)]), timeout=self._timeout)
+        return stub(requests, **options)
+
+    def open_stream(self):
+        """A stream on which one question was answered and no other ever comes; returns what ends it."""
+        over = threading.Event()
+
+        def requests():
+            yield self._pb.ServerReflectionRequest(list_services="")
+            over.wait()
+
+        call = self._stream(requests())
+        next(call)
+
+        def end():
+            over.set()
+            call.cancel()
+
+        return end
+
+    def _ask(self, **request):
+        answers = self._stream(iter([self._pb.ServerReflectionRequest(**request)]), timeout=self._timeout)
         answer = next(iter(answers))
         if answer.HasField("error_response"):
             raise LookupError(answer.error_response.error_message)

@@ -1,10 +1,12 @@
 """Stock gRPC clients that know nothing of the project list and drop a peer, by server reflection alone: Python's gRPC with
 messages built from the descriptors it is given, and grpcurl where it is installed (PATH or HELO_TOOLS_DIR)."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
+import time
 import unittest
 
 import kit
@@ -45,6 +47,28 @@ class Reflection(kit.Case):
         with self.assertRaises(grpc.RpcError) as refused:
             client.call(ADMIN, "DropPeer", {"id": "f" * 64})
         self.assertEqual(grpc.StatusCode.NOT_FOUND, refused.exception.code())
+
+    @unittest.skipUnless(reflection_client, "python3-grpcio or python3-protobuf is missing: scripts/setup")
+    def test_idle_streams_keep_nobody_else_out(self):
+        """Reflection needs no token, so anybody on this machine may open streams and say nothing."""
+        node = self.node("node", options=["--admin-auth", "token"]).start()
+        for channels, streams in ((1, 30), (20, 1), (40, 4)):
+            with self.subTest(channels=channels, streams=streams), contextlib.ExitStack() as stack:
+                for _ in range(channels):
+                    idle = reflection_client.ReflectionClient(node.admin, own_connection=True)
+                    stack.callback(idle.close)
+                    for _ in range(streams):
+                        stack.callback(idle.open_stream())
+                honest = reflection_client.ReflectionClient(node.admin, timeout=5, own_connection=True)
+                stack.callback(honest.close)
+                began = time.monotonic()
+                self.assertIn(ADMIN, honest.services())
+                self.assertLess(time.monotonic() - began, 5)
+                self.assertEqual([], node.peers())  # and with the token the operator
+        idle = reflection_client.ReflectionClient(node.admin, own_connection=True)
+        self.addCleanup(idle.close)
+        self.addCleanup(idle.open_stream())
+        self.assertLess(node.stop(), 5)
 
     @unittest.skipUnless(GRPCURL, "grpcurl is not installed")
     def test_grpcurl_lists_and_drops_a_peer(self):
