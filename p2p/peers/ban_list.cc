@@ -43,13 +43,6 @@ void BanList::Expire(MonoTime now) {
   std::erase_if(subnets_, [now](const auto& item) { return item.second.until <= now; });
 }
 
-MonoTime BanList::NextExpiry() const {
-  MonoTime next = kNever;
-  for (const auto& [id, ban] : ids_) next = std::min(next, ban.until);
-  for (const auto& [subnet, ban] : subnets_) next = std::min(next, ban.until);
-  return next;
-}
-
 std::shared_ptr<const AddressBans> BanList::ForGate() const {
   auto bans = std::make_shared<AddressBans>();
   bans->subnets.reserve(subnets_.size());

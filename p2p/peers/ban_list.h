@@ -1,5 +1,5 @@
-// Who may not be here until when: ids the operator dropped (and, later, banned ids, addresses and
-// subnets). Honoured on every path, dialing included. Thread: control's; the gate reads an
+// Who may not be here until when: ids the operator dropped, and addresses and subnets, which no
+// command bans yet. Honoured on every path, dialing included. Thread: control's; the gate reads an
 // immutable copy.
 #pragma once
 
@@ -40,7 +40,6 @@ class BanList {
   const Ban* Find(const NodeId& id, MonoTime now) const;
   const Ban* Find(const IpAddress& ip, MonoTime now) const;
   void Expire(MonoTime now);
-  MonoTime NextExpiry() const;
   std::shared_ptr<const AddressBans> ForGate() const;
   std::vector<std::pair<NodeId, Ban>> ids() const;
 

@@ -40,13 +40,14 @@ struct Shared {
   std::array<std::atomic<uint64_t>, 2> received_bytes{}, sent_bytes{};  // by Direction
   std::atomic<int> handshakes{0};  // inbound, waiting or running
 
-  std::shared_ptr<const peers::AddressBans> gate_bans() const {
-    MutexLock lock(bans_mutex);
-    return bans;
+  // Asked at every accept, and nearly always there is no such ban: then no lock is taken.
+  bool BannedAtGate(const IpAddress& ip) const {
+    return any_bans.load(std::memory_order_acquire) && gate_bans()->Banned(ip, Now());
   }
   void set_gate_bans(std::shared_ptr<const peers::AddressBans> fresh) {
     MutexLock lock(bans_mutex);
     bans = std::move(fresh);
+    any_bans.store(!bans->subnets.empty(), std::memory_order_release);
   }
 
   MonoTime Now() const { return deps.clock->Now(); }
@@ -54,6 +55,12 @@ struct Shared {
   LogSink& log() const { return *deps.log; }
 
  private:
+  std::shared_ptr<const peers::AddressBans> gate_bans() const {
+    MutexLock lock(bans_mutex);
+    return bans;
+  }
+
+  std::atomic<bool> any_bans{false};
   mutable Mutex bans_mutex;
   std::shared_ptr<const peers::AddressBans> bans ABSL_GUARDED_BY(bans_mutex);
 };

@@ -76,7 +76,7 @@ void Worker::Accept(net::Listener listener) {
 void Worker::OnAccepted(net::Socket socket, const Endpoint& remote, const Endpoint& local) {
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
   if (draining_) return;
-  if (shared_.gate_bans()->Banned(remote.ip, shared_.Now())) {
+  if (shared_.BannedAtGate(remote.ip)) {
     RefuseAtGate(std::move(socket), remote, Reason::kBanned);
     return;
   }

@@ -56,18 +56,15 @@ TEST(BanList, UnbanTellsWhetherThereWasOne) {
   EXPECT_EQ(bans.Find(Ip("2001:db8::1"), kNow), nullptr);
 }
 
-TEST(BanList, ExpiryDropsWhatIsOverAndNamesTheNextTime) {
+TEST(BanList, ExpiryDropsWhatIsOver) {
   BanList bans;
-  EXPECT_EQ(bans.NextExpiry(), kNever);
   bans.BanId(Id(2), {"", kNow + 30s, {}});
   bans.BanId(Id(1), {"", kNever, {}});
   bans.BanSubnet(Net("192.0.2.0/24"), {"", kNow + 10s, {}});
-  EXPECT_EQ(bans.NextExpiry(), kNow + 10s);
   bans.Expire(kNow + 10s);
-  EXPECT_EQ(bans.NextExpiry(), kNow + 30s);
+  EXPECT_EQ(bans.ids().size(), 2u);
   EXPECT_TRUE(bans.ForGate()->subnets.empty());
   bans.Expire(kNow + 30s);
-  EXPECT_EQ(bans.NextExpiry(), kNever);
   ASSERT_EQ(bans.ids().size(), 1u) << "a ban for ever stays";
   EXPECT_EQ(bans.ids()[0].first, Id(1));
 }
