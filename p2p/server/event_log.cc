@@ -1,6 +1,7 @@
 #include "p2p/server/event_log.h"
 
 #include <algorithm>
+#include <memory>
 
 namespace helo {
 
@@ -36,9 +37,16 @@ void EventLog::Append(Event event) {
     rings_[which].push_back(std::move(event));
     if (rings_[which].size() > capacities_[which]) rings_[which].pop_front();
   }
-  // Held while the functions run, so that Unsubscribe can promise that none runs after it.
+  std::shared_ptr<const Wakes> wakes;
+  {
+    MutexLock lock(wake_mutex_);
+    if (wakes_->empty()) return;
+    wakes = wakes_;
+    ++waking_;
+  }
+  for (const auto& [handle, wake] : *wakes) wake();
   MutexLock lock(wake_mutex_);
-  for (const auto& [handle, wake] : wakes_) wake();
+  if (--waking_ == 0) woken_.NotifyAll();
 }
 
 EventLog::Batch EventLog::ReadAfter(uint64_t after, size_t most) const {
@@ -69,15 +77,18 @@ uint64_t EventLog::newest() const {
 
 int EventLog::Subscribe(std::function<void()> wake) {
   MutexLock lock(wake_mutex_);
-  wakes_.emplace_back(next_handle_, std::move(wake));
+  auto wakes = std::make_shared<Wakes>(*wakes_);
+  wakes->emplace_back(next_handle_, std::move(wake));
+  wakes_ = std::move(wakes);
   return next_handle_++;
 }
 
 void EventLog::Unsubscribe(int handle) {
   MutexLock lock(wake_mutex_);
-  wakes_.erase(std::remove_if(wakes_.begin(), wakes_.end(),
-                              [handle](const auto& w) { return w.first == handle; }),
-               wakes_.end());
+  auto wakes = std::make_shared<Wakes>(*wakes_);
+  std::erase_if(*wakes, [handle](const auto& wake) { return wake.first == handle; });
+  wakes_ = std::move(wakes);
+  while (waking_ > 0) woken_.Wait(wake_mutex_);
 }
 
 }  // namespace helo

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -60,8 +61,8 @@ class EventLog {
   // Events with sequence > after. Any thread.
   Batch ReadAfter(uint64_t after, size_t most) const;
   uint64_t newest() const;
-  // `wake` is called after each Append, in the appending thread; it must be short and must not
-  // subscribe or unsubscribe. Any thread.
+  // `wake` is called after each Append, in the appending thread and so perhaps in several at once;
+  // it must be short and must not unsubscribe. Any thread.
   int Subscribe(std::function<void()> wake);
   void Unsubscribe(int handle);  // after it returns `wake` is not running and will not run
 
@@ -72,9 +73,12 @@ class EventLog {
   uint64_t next_ ABSL_GUARDED_BY(mutex_) = 1;
   // Refusals are in the second; each in order of sequence.
   std::array<std::deque<Event>, 2> rings_ ABSL_GUARDED_BY(mutex_);
-  Mutex wake_mutex_;  // never held together with mutex_
+  using Wakes = std::vector<std::pair<int, std::function<void()>>>;
+  Mutex wake_mutex_;  // never held together with mutex_, nor while a function runs
+  CondVar woken_;     // nobody is waking
+  int waking_ ABSL_GUARDED_BY(wake_mutex_) = 0;
   int next_handle_ ABSL_GUARDED_BY(wake_mutex_) = 1;
-  std::vector<std::pair<int, std::function<void()>>> wakes_ ABSL_GUARDED_BY(wake_mutex_);
+  std::shared_ptr<const Wakes> wakes_ ABSL_GUARDED_BY(wake_mutex_) = std::make_shared<Wakes>();
 };
 
 }  // namespace helo

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 namespace helo {
 namespace {
 
@@ -59,6 +62,29 @@ TEST(EventLog, SubscribersAreWokenUntilTheyLeave) {
   log.Unsubscribe(handle);
   log.Append({});
   EXPECT_EQ(woken, 1);
+}
+
+TEST(EventLog, ASubscriberThatIsSlowHoldsUpNobodyElseAndIsDoneWhenItHasLeft) {
+  EventLog log(7);
+  std::atomic<bool> inside{false}, may_end{false}, ended{false};
+  const int slow = log.Subscribe([&] {
+    if (inside.exchange(true)) return;
+    while (!may_end.load()) std::this_thread::yield();
+    ended.store(true);
+  });
+  std::thread first([&] { log.Append({}); });
+  while (!inside.load()) std::this_thread::yield();
+  log.Append({});
+  int woken = 0;
+  log.Subscribe([&] { ++woken; });
+  log.Append({});
+  EXPECT_EQ(woken, 1);
+  EXPECT_FALSE(ended.load());
+  std::thread later([&] { may_end.store(true); });
+  log.Unsubscribe(slow);
+  EXPECT_TRUE(ended.load());
+  first.join();
+  later.join();
 }
 
 }  // namespace
