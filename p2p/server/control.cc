@@ -2,8 +2,11 @@
 // the commands of the admin API in control_commands.cc.
 #include "p2p/server/control.h"
 
+#include <absl/strings/str_cat.h>
+
 #include <algorithm>
 
+#include "p2p/base/text.h"
 #include "p2p/server/worker.h"
 
 namespace helo::server {
@@ -298,13 +301,14 @@ void Control::Publish(EventKind kind, const peers::Attempt& attempt) {
 }
 
 void Control::LogEnd(const peers::Attempt& attempt) {
-  const std::string label(Label(attempt.close.reason));
+  const std::string_view label = Label(attempt.close.reason);
   // One line in ten seconds for each target of ours and for each reason that strangers end with.
-  const std::string cause = (attempt.target.empty() ? "end" : "end " + attempt.target) +
-                            (attempt.was_up ? " up " : " ") + label;
-  const LogLimiter::Pass pass = shared_.limiter.Check(cause);
+  end_cause_.clear();
+  absl::StrAppend(&end_cause_, "end ", attempt.target, attempt.was_up ? " up " : " ",
+                  ToAbsl(label));
+  const LogLimiter::Pass pass = shared_.limiter.Check(end_cause_);
   if (!pass.log) return;
-  LogFields fields = {{"reason", label},
+  LogFields fields = {{"reason", std::string(label)},
                       {"decided_by", std::string(ToString(attempt.close.decider))},
                       {"stage", std::string(ToString(attempt.close.stage))},
                       {"direction", std::string(ToString(attempt.direction))}};

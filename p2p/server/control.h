@@ -154,6 +154,7 @@ class Control {
       waiters_;
   absl::flat_hash_map<Reason, uint64_t> closed_in_, closed_out_;
   std::array<uint64_t, 2> came_up_{};  // by Direction
+  std::string end_cause_;  // LogEnd's, kept for its room: most ends are counted and not told
 
   std::shared_ptr<const ServerSnapshot> snapshot_;
   std::shared_ptr<ServerSnapshot> building_;
