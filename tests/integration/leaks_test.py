@@ -34,6 +34,13 @@ def resident_kb(pid):
     raise AssertionError("smaps_rollup without Rss")
 
 
+def admin_callers(node):
+    """Inodes of the connections at the node's admin port whose descriptor it has not closed yet."""
+    here = f":{int(node.admin.rsplit(':', 1)[1]):04X}"
+    rows = [line.split() for line in pathlib.Path(f"/proc/{node.pid}/net/tcp").read_text().splitlines()[1:]]
+    return [row[9] for row in rows if row[1].endswith(here) and row[3] != "0A" and row[9] != "0"]
+
+
 @unittest.skipUnless(LOAD.exists(), "helo-load is not built here")
 class Leaks(kit.Case):
     def cycles(self, node, path, count, place=None):
@@ -63,15 +70,20 @@ class Leaks(kit.Case):
         tickets = {pool["name"]: pool["used"] for pool in info["fd_pools"]}
         # The connection that asked is not the node's: its descriptor closes when it pleases.
         tickets.pop("admin")
-        fds = kit.eventually("the caller's own descriptor is closed", lambda: self.fds_without_admin(node))
-        return {"fds": fds, "tickets": tickets, "slots": (info["inbound"], info["outbound"]),
+        return {"fds": self.settled_fds(node), "tickets": tickets, "slots": (info["inbound"], info["outbound"]),
                 "rss": resident_kb(node.pid)}
 
-    def fds_without_admin(self, node):
-        """How many are open, once two looks a moment apart agree."""
-        first = os.listdir(f"/proc/{node.pid}/fd")
-        time.sleep(0.2)
-        return len(first) if first == os.listdir(f"/proc/{node.pid}/fd") else None
+    def settled_fds(self, node):
+        """How many are open, once nobody is at the admin port and two looks in a row see the same ones."""
+        before = None
+
+        def same():
+            nonlocal before
+            last, before = before, sorted(os.listdir(f"/proc/{node.pid}/fd"))
+            return len(before) if before == last and not admin_callers(node) else None
+
+        return kit.eventually("the caller's own descriptor is closed and no other comes or goes", same,
+                              detail=lambda: f"{before}, admin callers {admin_callers(node)}")
 
     def test_every_close_path(self):
         node = self.node("node", options=["--tls-timeout", "1s", "--hello-timeout", "1s", "--linger", "500ms",
