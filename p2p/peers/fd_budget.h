@@ -87,6 +87,9 @@ class FdBudget {
 
   // Before peers come and go: what is open now and has no ticket is the node's own for good.
   void SettleOwn(const FdLimit& now);
+  // To be called before the count is taken that the next Observe or Adjust is given. Counting takes
+  // a while (fd_limit.h), and what closes in between was counted but has no ticket afterwards.
+  void AboutToCount() { tickets_before_ = TicketsOut(); }
   // Only looks.
   void Observe(const FdLimit& now);
   // Looks, plans again and sets the limit of every pool. A pool that is used above its new limit
@@ -99,6 +102,7 @@ class FdBudget {
 
   FdPlan plan_;
   int base_ = 0;  // open before the pools were made
+  int tickets_before_ = 0;
   FdStatus status_;
   std::array<std::unique_ptr<FdPool>, kPoolKinds> pools_;
 };

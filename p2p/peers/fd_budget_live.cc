@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "p2p/peers/fd_budget.h"
 
@@ -31,12 +32,14 @@ void FdBudget::SettleOwn(const FdLimit& now) {
 }
 
 // A ticket is taken before its descriptor and given back after it, and a dial has one while its
-// name is resolved. So this errs on one side: what it calls foreign is.
+// name is resolved; and of the tickets before and after the count the more are believed. So this
+// errs on one side: what it calls foreign is, but for what came and went during the count.
 void FdBudget::Observe(const FdLimit& now) {
+  const int tickets = std::max(TicketsOut(), std::exchange(tickets_before_, 0));
   status_.soft = now.soft;
   status_.hard = now.hard;
   status_.open_now = now.open_now;
-  status_.foreign = std::max(now.open_now - base_ - TicketsOut() - status_.own, 0);
+  status_.foreign = std::max(now.open_now - base_ - tickets - status_.own, 0);
 }
 
 FdChange FdBudget::Adjust(const FdLimit& now) {

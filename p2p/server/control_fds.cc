@@ -23,6 +23,7 @@ constexpr int kNoticeable = 8;  // this many more foreign ones are worth a line
 
 absl::StatusOr<peers::FdLimit> Control::ReadFds() {
   const MonoTime before = shared_.Now();
+  shared_.deps.fds->AboutToCount();
   absl::StatusOr<peers::FdLimit> limit = shared_.deps.read_fds();
   fds_read_ = shared_.Now();
   fds_cost_ = fds_read_ - before;

@@ -315,6 +315,8 @@ class Running {
       ++limit_.open_now;
     }
   }
+  // They close, but the count was taken before.
+  void CloseUncounted(int n) { tickets_.resize(tickets_.size() - static_cast<size_t>(n)); }
   void OpenWithoutTicket(int n) { limit_.open_now += n; }
   FdChange Adjust(uint64_t soft) {
     limit_.soft = soft;
@@ -364,6 +366,21 @@ TEST(FdBudget, ForeignDescriptorsTakeFromFilesFirstAndThenFromEverybody) {
   EXPECT_TRUE(node.Adjust(300).pools_rose);
   EXPECT_EQ(node.Limit(PoolKind::kFiles), 32);
   EXPECT_EQ(node.Limit(PoolKind::kInbound), 64);
+}
+
+TEST(FdBudget, WhatClosesWhileItIsCountedIsNotForeign) {
+  Running node(Plan({}, 1024, 4096, 10));
+  node.Settle();
+  node.Take(PoolKind::kHandshake, 50);
+  node.budget().AboutToCount();
+  node.CloseUncounted(40);
+  node.Adjust(1024);
+  EXPECT_EQ(node.budget().status().foreign, 0);
+  EXPECT_EQ(node.Limit(PoolKind::kFiles), 32);
+  node.OpenWithoutTicket(3 - 40);
+  node.budget().AboutToCount();
+  node.Adjust(1024);
+  EXPECT_EQ(node.budget().status().foreign, 3);
 }
 
 TEST(FdBudget, ThePoolsFollowTheLimitDownAndUpAgain) {
