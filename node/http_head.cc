@@ -53,14 +53,16 @@ Words WordsOf(int status) {
 
 bool HttpHead::Feed(ByteView bytes) {
   if (status_ != 0) return true;
-  const size_t seen = head_.size() < 3 ? 0 : head_.size() - 3;
+  const size_t before = head_.size();
+  const size_t seen = before < 3 ? 0 : before - 3;
   const size_t room = kMostRequestHead - head_.size();
   head_.append(reinterpret_cast<const char*>(bytes.data()), std::min(bytes.size(), room));
   const size_t end = head_.find("\r\n\r\n", seen);
   const size_t line = head_.find("\r\n");
   if (end != std::string::npos) head_.resize(end + 2);
   // A byte that no request holds is answered at once: somebody speaks TLS here, or anything else.
-  const bool text = std::all_of(head_.begin(), head_.end(),
+  const auto fresh = static_cast<ptrdiff_t>(std::min(before, head_.size()));
+  const bool text = std::all_of(head_.begin() + fresh, head_.end(),
                                 [](char c) { return IsText(c) || c == '\r' || c == '\n'; });
   if (!text) {
     status_ = 400;
