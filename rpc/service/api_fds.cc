@@ -51,8 +51,10 @@ std::string FileRole(const net::FdEntry& entry,
                      const std::vector<std::pair<std::string, std::string>>& files) {
   for (const auto& [path, role] : files) {
     struct stat info {};
+    struct stat open {};
     if (entry.kind == net::FdKind::kFile && ::stat(path.c_str(), &info) == 0 &&
-        info.st_ino == entry.inode) {
+        info.st_ino == entry.inode && ::fstat(entry.fd, &open) == 0 && open.st_dev == info.st_dev &&
+        open.st_ino == info.st_ino) {
       return role;
     }
   }
