@@ -1,6 +1,7 @@
 #include "tests/bench/client.h"
 
 #include <netinet/in.h>
+#include <openssl/err.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -116,6 +117,7 @@ void Client::Connected() {
 }
 
 void Client::HandshakeStep() {
+  ERR_clear_error();  // another connection's, which SSL_get_error would take for this one's
   const int result = SSL_do_handshake(ssl_.get());
   if (result != 1) {
     const int error = SSL_get_error(ssl_.get(), result);
@@ -174,6 +176,7 @@ void Client::ReadAll() {
   while (!ended_) {
     if (OverTls(errand_.goal)) {
       if (!handshaken_) return;
+      ERR_clear_error();
       const int n = SSL_read(ssl_.get(), buffer.data(), static_cast<int>(buffer.size()));
       if (n > 0) {
         Take(ByteView(buffer).first(static_cast<size_t>(n)));
@@ -228,6 +231,7 @@ void Client::Flush() {
   for (;;) {
     const ByteView pending = session_->Pending();
     if (pending.empty()) break;
+    ERR_clear_error();
     const int n = SSL_write(ssl_.get(), pending.data(),
                             static_cast<int>(std::min<size_t>(pending.size(), kBuffer)));
     if (n <= 0) {

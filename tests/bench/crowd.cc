@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cmath>
 #include <utility>
 
 namespace helo::load {
@@ -60,7 +59,7 @@ absl::StatusOr<Tally> Crowd::Run(CrowdOptions options, std::function<Errand(uint
   tally_ = Tally();
   in_flight_ = there_ = 0;
   all_there_ = finishing_ = filling_ = false;
-  owed_ = 0;
+  owed_ = leaving_ = 0;
   staying_.clear();
   if (absl::Status status = Prepare(); !status.ok()) return status;
   began_ = loop_->Now();
@@ -133,7 +132,7 @@ void Crowd::OnGoal(Client& client, Duration took) {
 void Crowd::AllThere() {
   all_there_ = true;
   began_ = churned_ = loop_->Now();
-  owed_ = 0;
+  owed_ = leaving_ = 0;
   ends_ = began_ + options_.duration;
   if (options_.all_there) options_.all_there();
 }
@@ -178,11 +177,13 @@ void Crowd::Churn(MonoTime now) {
   const double due = Seconds(now - churned_) * options_.churn;
   churned_ = now;
   owed_ += due;
-  // As many leave as will come.
-  for (double leaving = std::floor(owed_); leaving >= 1 && !staying_.empty(); --leaving) {
+  leaving_ += due;
+  // As many leave as will come; of those that come some may have to wait for their turn.
+  while (leaving_ >= 1 && !staying_.empty()) {
     const auto it = clients_.find(staying_.front());
     staying_.pop_front();
     if (it == clients_.end()) continue;
+    leaving_ -= 1;
     --there_;
     ++in_flight_;
     it->second->Leave(options_.farewell);

@@ -85,7 +85,8 @@ class Crowd final : private ClientOwner {
   size_t in_flight_ = 0, there_ = 0;
   bool all_there_ = false, finishing_ = false, filling_ = false;
   MonoTime began_{}, ends_ = kNever, churned_{};
-  double owed_ = 0;  // of rate, or of churn
+  double owed_ = 0;     // of rate, or of churn: to be begun
+  double leaving_ = 0;  // of churn: to leave
 };
 
 }  // namespace helo::load
