@@ -141,9 +141,9 @@ void AddListeners(const ServerSnapshot& s, Families& families) {
                         "accepted."),
        [](const L& l) { return l.stats.aborted; });
   each(families.Counter("helo_listener_starved_total",
-                        "Times that accepting paused for want of a file descriptor."),
+                        "Times that accepting paused for want of a file descriptor or of memory."),
        [](const L& l) { return l.stats.starved; });
-  each(families.Gauge("helo_listener_paused", "1 while accepting is paused for want of one."),
+  each(families.Gauge("helo_listener_paused", "1 while accepting is paused for that."),
        [](const L& l) { return l.stats.paused ? 1 : 0; });
   each(families.Gauge("helo_listener_backlog", "The accept queue's length, as the kernel cut it."),
        [](const L& l) { return l.backlog_effective; });

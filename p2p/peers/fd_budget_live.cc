@@ -83,7 +83,7 @@ FdChange FdBudget::Adjust(const FdLimit& now) {
   if (plan_.reduced) {
     status_.sentences.push_back(absl::StrCat("While it runs: `prlimit --pid ", getpid(),
                                              " --nofile=", plan_.wanted,
-                                             "`; the pools follow within 10 s."));
+                                             "`; the pools follow at once."));
   }
   return change;
 }
