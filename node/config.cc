@@ -9,6 +9,7 @@ namespace helo::node {
 
 Config::Config(std::string home_data_dir)
     : data_dir(std::move(home_data_dir)), admin(*Endpoint::Parse(kDefaultAdmin)) {
+  plugins = {kDefaultPlugin};
   server.listen = {*ListenAddress::Parse(kDefaultListen)};
   server.sources.exempt = peers::DefaultExemptSources();
   server.profile.user_agent = "helo/" + std::string(Version());

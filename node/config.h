@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "p2p/base/endpoint.h"
 #include "p2p/base/log.h"
@@ -17,6 +18,7 @@ namespace helo::node {
 enum class LogFormat : uint8_t { kText, kJson };
 
 inline constexpr char kDefaultListen[] = "0.0.0.0:4356";
+inline constexpr char kDefaultPlugin[] = "echo";
 inline constexpr char kDefaultAdmin[] = "127.0.0.1:4357";
 
 struct Config {
@@ -29,7 +31,9 @@ struct Config {
   ServerOptions server;     // all but saved_peers and profile.self
   peers::FdDemand fds;      // all but listeners, inbound and outbound, which follow from `server`
   Endpoint admin;
-  std::optional<Endpoint> metrics;  // none: not served
+  std::optional<Endpoint> metrics;   // none: not served
+  std::string plugin_dir;            // where NAME.so is
+  std::vector<std::string> plugins;  // loaded at start; by default kDefaultPlugin alone
   rpc::AdminAuth admin_auth = rpc::AdminAuth::kUid;
   LogLevel log_level = LogLevel::kInfo;
   LogFormat log_format = LogFormat::kText;

@@ -54,23 +54,54 @@ absl::StatusOr<std::string> Value(std::string_view text) {
   return std::string(text);
 }
 
+// "gossip" of "[plugin gossip]", empty if the line is no such heading.
+std::string_view SectionName(std::string_view line) {
+  line = Strip(line);
+  constexpr std::string_view kBegin = "[plugin ";
+  if (line.substr(0, kBegin.size()) != kBegin || line.back() != ']') return {};
+  return Strip(line.substr(kBegin.size(), line.size() - kBegin.size() - 1));
+}
+
+// The line at the front, without its end, which is taken from `text`.
+std::string_view TakeLine(std::string_view& text) {
+  const size_t end = text.find('\n');
+  const std::string_view line = text.substr(0, end);
+  text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+  return line;
+}
+
 }  // namespace
+
+std::optional<std::string> PluginSection(std::string_view text, std::string_view name) {
+  std::optional<std::string> section;
+  bool inside = false;
+  while (!text.empty()) {
+    const std::string_view line = TakeLine(text);
+    if (const std::string_view heading = SectionName(line); !heading.empty()) {
+      inside = heading == name;
+      if (inside && !section) section.emplace();
+    } else if (inside) {
+      section->append(line);
+      section->push_back('\n');
+    }
+  }
+  return section;
+}
 
 std::vector<ConfigLine> ParseConfigText(std::string_view text, std::string_view path,
                                         std::vector<std::string>& errors) {
   std::vector<ConfigLine> lines;
   for (int number = 1; !text.empty(); ++number) {
-    const size_t end = text.find('\n');
-    const std::string_view line = Strip(text.substr(0, end));
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    const std::string_view line = Strip(TakeLine(text));
     if (line.empty() || line[0] == '#') continue;
+    if (!SectionName(line).empty()) break;  // from here on, all is plugins'
     const std::string where = absl::StrCat(ToAbsl(path), ":", number);
     const size_t equals = line.find('=');
     if (equals == std::string_view::npos) {
-      errors.push_back(absl::StrCat(
-          "line ", Shown(line), " at ", where,
-          line[0] == '[' ? " is a section, and there are none: only lines `name = value`"
-                         : " is not of the form `name = value`"));
+      errors.push_back(absl::StrCat("line ", Shown(line), " at ", where,
+                                    line[0] == '['
+                                        ? " is a section, and the only ones are [plugin NAME]"
+                                        : " is not of the form `name = value`"));
       continue;
     }
     std::string name(Strip(line.substr(0, equals)));

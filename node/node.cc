@@ -6,6 +6,7 @@
 #include <absl/strings/str_join.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <optional>
 #include <thread>
@@ -16,24 +17,69 @@
 #include "node/node_files.h"
 #include "node/notify.h"
 #include "node/option_text.h"
+#include "node/plugin_files.h"
 #include "p2p/base/atomic_file.h"
+#include "p2p/base/mutex.h"
 #include "p2p/base/rng.h"
 #include "p2p/base/text.h"
 #include "p2p/peers/fd_budget.h"
 #include "p2p/server/server.h"
 #include "p2p/tls/node_key.h"
-#include "plugins/echo/echo_handler.h"
+#include "plugins/host/plugin_host.h"
 #include "rpc/service/admin_server.h"
 
 namespace helo::node {
 namespace {
 
-constexpr Duration kServerStop = std::chrono::milliseconds(3000);
+constexpr Duration kPluginStop = std::chrono::milliseconds(1500);
+constexpr Duration kServerStop = std::chrono::milliseconds(2000);
 constexpr Duration kAdminStop = std::chrono::milliseconds(2500);
 
 std::string NotifySocket() {
   const char* name = std::getenv("NOTIFY_SOCKET");
   return name != nullptr ? name : "";
+}
+
+// The way from a plugin's question to the server, which may not be there yet, or any more.
+struct ServerLink {
+  Mutex mutex;
+  Server* server ABSL_GUARDED_BY(mutex) = nullptr;
+
+  void Set(Server* now) {
+    MutexLock lock(mutex);
+    server = now;
+  }
+};
+
+plugins::Peers PeersOf(const ServerSnapshot& snapshot) {
+  auto peers = std::make_shared<std::vector<plugins::Peer>>();
+  peers->reserve(snapshot.peers.size());
+  for (const PeerSnapshot& peer : snapshot.peers) {
+    plugins::Peer out;
+    out.id = peer.id;
+    out.inbound = peer.direction == Direction::kInbound;
+    out.address = peer.remote.ToString();
+    out.agent = peer.user_agent;
+    out.age_ms = static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(peer.age).count());
+    if (peer.stats.last_rtt) {
+      out.rtt_us = static_cast<uint64_t>(
+          std::chrono::duration_cast<std::chrono::microseconds>(*peer.stats.last_rtt).count());
+    }
+    peers->push_back(std::move(out));
+  }
+  return peers;
+}
+
+plugins::AskPeers AskPeersOf(const std::shared_ptr<ServerLink>& link) {
+  return [link](std::function<void(plugins::Peers)> done) {
+    MutexLock lock(link->mutex);
+    if (link->server == nullptr) return done(nullptr);
+    link->server->GetSnapshot(
+        [done = std::move(done)](const std::shared_ptr<const ServerSnapshot>& snapshot) {
+          done(snapshot == nullptr ? nullptr : PeersOf(*snapshot));
+        });
+  };
 }
 
 }  // namespace
@@ -43,6 +89,7 @@ struct Node::Impl {
 
   absl::Status OpenFiles(const Options& options);
   absl::Status PlanDescriptors(Config& config);
+  absl::Status StartPlugins(const Config& config);
   absl::Status StartServer(const Config& config);
   absl::Status StartAdmin(const Config& config, std::function<void()> ask_to_stop);
   absl::Status StartMetrics(const Config& config);
@@ -56,7 +103,8 @@ struct Node::Impl {
   std::optional<tls::NodeKey> key;
   std::unique_ptr<peers::FdBudget> fds;
   std::unique_ptr<peers::FdReader> fd_reader;
-  EchoHandler echo;
+  const std::shared_ptr<ServerLink> link = std::make_shared<ServerLink>();
+  std::unique_ptr<plugins::PluginHost> plugins;
   std::unique_ptr<Server> server;
   std::unique_ptr<rpc::AdminServer> admin;
   std::unique_ptr<MetricsServer> metrics;
@@ -110,6 +158,36 @@ absl::Status Node::Impl::PlanDescriptors(Config& config) {
   return absl::OkStatus();
 }
 
+// Before the server, so that what they offer stands in the first hello. A plugin that cannot be
+// loaded was asked for by name, so the node does not start without it; one that fails by itself is
+// in quarantine, and the node runs.
+absl::Status Node::Impl::StartPlugins(const Config& config) {
+  plugins::HostOptions options;
+  options.plugin_dir = config.plugin_dir.empty() ? DefaultPluginDir() : config.plugin_dir;
+  options.private_dir = dir->File(kPluginCopies);
+  plugins::HostDeps deps;
+  deps.clock = &clock;
+  deps.log = &log;
+  deps.ask_peers = AskPeersOf(link);
+  plugins = std::make_unique<plugins::PluginHost>(options, std::move(deps));
+  // The one that nobody named is not missed where it was not installed.
+  const bool asked_for = config.plugins != std::vector<std::string>{kDefaultPlugin};
+  for (const std::string& name : config.plugins) {
+    absl::StatusOr<std::string> text = ReadPluginConfig(config.config_file, dir->path(), name);
+    if (!text.ok()) return text.status();
+    const absl::Status status = plugins->Load(name, *text);
+    if (status.ok()) continue;
+    const std::vector<plugins::PluginStatus> there = plugins->List();
+    const bool quarantined =
+        std::any_of(there.begin(), there.end(),
+                    [&](const plugins::PluginStatus& plugin) { return plugin.name == name; });
+    if (!quarantined && asked_for) return status;
+    log.Error("node", "a plugin failed at its start; the node runs without it",
+              {{"plugin", name}, {"why", std::string(status.message())}});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Node::Impl::StartServer(const Config& config) {
   ServerOptions options = config.server;
   const std::string peers_path = dir->File(kPeersFile);
@@ -120,7 +198,7 @@ absl::Status Node::Impl::StartServer(const Config& config) {
   deps.log = &log;
   deps.fds = fds.get();
   deps.read_fds = [this] { return fd_reader->Read(); };
-  deps.handlers = {&echo};
+  deps.handlers = {plugins.get()};
   deps.save_peers = [peers_path](const std::vector<PeerAddress>& peers) {
     return SavePeers(peers_path, peers);
   };
@@ -135,6 +213,7 @@ absl::Status Node::Impl::StartServer(const Config& config) {
   auto created = Server::Create(std::move(options), *key, std::move(deps));
   if (!created.ok()) return created.status();
   server = *std::move(created);
+  link->Set(server.get());
   return absl::OkStatus();
 }
 
@@ -161,6 +240,11 @@ absl::Status Node::Impl::StartAdmin(const Config& config, std::function<void()> 
     if (metrics != nullptr) own = metrics->OwnFds();
     own.push_back({fd_reader->FdForShow(), 0, "counts the open descriptors", PoolKind::kSpare});
     return own;
+  };
+  hooks.plugins.host = plugins.get();
+  hooks.plugins.plugin_dir = config.plugin_dir.empty() ? DefaultPluginDir() : config.plugin_dir;
+  hooks.plugins.config = [file = config.config_file, data = dir->path()](const std::string& name) {
+    return ReadPluginConfig(file, data, name);
   };
   auto begun =
       rpc::AdminServer::Start(std::move(options), std::move(facts), std::move(hooks), *server,
@@ -243,6 +327,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, NodeLo
            {{"version", std::string(Version())}, {"data_dir", config.data_dir}});
   if (absl::Status status = impl.OpenFiles(options); !status.ok()) return status;
   if (absl::Status status = impl.PlanDescriptors(config); !status.ok()) return status;
+  if (absl::Status status = impl.StartPlugins(config); !status.ok()) return status;
   if (absl::Status status = impl.StartServer(config); !status.ok()) return status;
   // Before the admin API, which tells of its descriptors.
   if (absl::Status status = impl.StartMetrics(config); !status.ok()) return status;
@@ -262,18 +347,25 @@ Node::~Node() { Stop(); }
 void Node::Stop() {
   if (std::exchange(impl_->stopped, true)) return;
   if (impl_->dir) unlink(impl_->dir->File(kNodeFile).c_str());
-  if (impl_->server == nullptr) return;
+  if (impl_->server == nullptr) {
+    impl_->plugins.reset();
+    return;
+  }
   impl_->Tell("STOPPING=1");
   if (impl_->metrics != nullptr) impl_->metrics->Stop();
   // At the same time: neither peers nor callers wait for the others' patience.
   std::thread callers([this] {
     if (impl_->admin != nullptr) impl_->admin->Stop(kAdminStop);
   });
+  // First the plugins: their peers get a proper end of each session, and no call waits for one.
+  impl_->plugins->Shutdown(kPluginStop);
   impl_->server->Stop(kServerStop);
   callers.join();
   impl_->admin.reset();
   impl_->metrics.reset();
+  impl_->link->Set(nullptr);
   impl_->server.reset();
+  impl_->plugins.reset();
 }
 
 }  // namespace helo::node

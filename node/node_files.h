@@ -20,6 +20,7 @@ namespace helo::node {
 inline constexpr char kNodeFile[] = "helod.json";
 inline constexpr char kConfigFile[] = "config.json";
 inline constexpr char kPeersFile[] = "peers.json";
+inline constexpr char kPluginCopies[] = "plugins";  // a directory: what is mapped
 
 struct RunningNode {
   int64_t pid = 0;

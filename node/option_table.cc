@@ -122,6 +122,19 @@ absl::StatusOr<std::string> ParseDirectory(std::string_view text) {
   return ParseText(text);
 }
 
+absl::StatusOr<std::string> ParsePluginName(std::string_view text) {
+  const bool good =
+      !text.empty() && text.size() <= 64 && text[0] >= 'a' && text[0] <= 'z' &&
+      std::all_of(text.begin(), text.end(), [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+      });
+  if (good) return std::string(text);
+  return absl::InvalidArgumentError(
+      absl::StrCat(Shown(text),
+                   " is not the name of a plugin: a-z, 0-9, _ and -, beginning with a letter, and "
+                   "without the .so of its file"));
+}
+
 absl::StatusOr<NodeId> ParseId(std::string_view text) {
   const auto id = NodeId::FromHex(text);
   if (id) return *id;
@@ -316,6 +329,23 @@ void AddNetwork(std::vector<OptionSpec>& table) {
       Count<int>("loops", kGroup, HELO_DEEP(int, server.loops), 1, 256, "Network threads."));
 }
 
+void AddPlugins(std::vector<OptionSpec>& table) {
+  constexpr std::string_view kGroup = "Plugins";
+  table.push_back(With(
+      List<std::string>("plugin", "NAME", kGroup, HELO_FIELD(plugins), ParsePluginName, PrintText,
+                        "Load NAME.so of --plugin-dir at start. Its configuration stands in the "
+                        "config file below [plugin NAME], or in NAME.conf in the data directory. "
+                        "`none`: no plugin."),
+      "gossip"));
+  table.push_back(With(
+      Single<std::string>("plugin-dir", "DIR", kGroup, HELO_FIELD(plugin_dir), ParseDirectory,
+                          PrintText,
+                          "Where plugins are. Unless given, ../lib/helo/plugins as seen from the "
+                          "program. It, all above it and the files in it must belong to root or "
+                          "to the node's user and be writable by nobody else."),
+      "/usr/local/lib/helo/plugins"));
+}
+
 void AddLimits(std::vector<OptionSpec>& table) {
   constexpr std::string_view kGroup = "Limits";
   table.push_back(Count<int>("max-inbound", kGroup, HELO_DEEP(int, server.max_inbound), 0, kMostFds,
@@ -445,6 +475,7 @@ std::vector<OptionSpec> MakeTable() {
   std::vector<OptionSpec> table;
   AddNode(table);
   AddNetwork(table);
+  AddPlugins(table);
   AddAdmin(table);
   AddLimits(table);
   AddTimes(table);

@@ -32,6 +32,13 @@ constexpr Duration kSecondLook = std::chrono::seconds(1);
 constexpr int kTries = 3;
 enum class Again : uint8_t { kNo, kIfCut };
 
+constexpr Duration kPluginPatience = std::chrono::seconds(15);  // stop, create and start
+constexpr Duration kOnTheWay = std::chrono::seconds(2);
+
+Duration SecondsOf(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
 std::chrono::system_clock::time_point DeadlineIn(Duration timeout) {
   return std::chrono::system_clock::now() +
          std::chrono::duration_cast<std::chrono::system_clock::duration>(timeout);
@@ -194,10 +201,8 @@ absl::StatusOr<pb::Peer> AdminClient::GetPeer(const std::string& id) {
 }
 
 absl::StatusOr<pb::AddPeerResponse> AdminClient::AddPeer(const pb::AddPeerRequest& request) {
-  const auto wait =
-      std::chrono::duration_cast<Duration>(std::chrono::duration<double>(request.wait_seconds()));
   return impl_->Call(&Impl::admin, "AddPeer", &pb::Admin::Stub::AddPeer, request,
-                     wait + impl_->timeout, Again::kNo);
+                     SecondsOf(request.wait_seconds()) + impl_->timeout, Again::kNo);
 }
 
 absl::Status AdminClient::RemovePeer(const pb::RemovePeerRequest& request) {
@@ -227,6 +232,29 @@ absl::StatusOr<pb::ListSocketsResponse> AdminClient::ListSockets(
     const pb::ListSocketsRequest& request) {
   return impl_->Call(&Impl::admin, "ListSockets", &pb::Admin::Stub::ListSockets, request,
                      impl_->timeout, Again::kIfCut);
+}
+
+absl::StatusOr<pb::ListPluginsResponse> AdminClient::ListPlugins() {
+  return impl_->Call(&Impl::admin, "ListPlugins", &pb::Admin::Stub::ListPlugins,
+                     pb::ListPluginsRequest(), impl_->timeout, Again::kIfCut);
+}
+
+absl::StatusOr<pb::Plugin> AdminClient::LoadPlugin(const pb::LoadPluginRequest& request) {
+  return impl_->Call(&Impl::admin, "LoadPlugin", &pb::Admin::Stub::LoadPlugin, request,
+                     kPluginPatience + impl_->timeout, Again::kNo);
+}
+
+absl::StatusOr<pb::UnloadPluginResponse> AdminClient::UnloadPlugin(
+    const pb::UnloadPluginRequest& request) {
+  return impl_->Call(&Impl::admin, "UnloadPlugin", &pb::Admin::Stub::UnloadPlugin, request,
+                     SecondsOf(request.drain_seconds()) + kPluginPatience + impl_->timeout,
+                     Again::kNo);
+}
+
+absl::StatusOr<pb::CallPluginResponse> AdminClient::CallPlugin(
+    const pb::CallPluginRequest& request) {
+  return impl_->Call(&Impl::admin, "CallPlugin", &pb::Admin::Stub::CallPlugin, request,
+                     SecondsOf(request.wait_seconds()) + kOnTheWay, Again::kNo);
 }
 
 absl::StatusOr<std::string> AdminClient::SetLogLevel(const std::string& level) {

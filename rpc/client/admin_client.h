@@ -20,6 +20,13 @@ class AddPeerRequest;
 class AddPeerResponse;
 class DropPeerRequest;
 class DropPeerResponse;
+class CallPluginRequest;
+class CallPluginResponse;
+class LoadPluginRequest;
+class ListPluginsResponse;
+class Plugin;
+class UnloadPluginRequest;
+class UnloadPluginResponse;
 class ListAttemptsRequest;
 class ListAttemptsResponse;
 class ListFdsRequest;
@@ -65,6 +72,14 @@ class AdminClient {
   absl::StatusOr<admin::v1::ListFdsResponse> ListFds(const admin::v1::ListFdsRequest& request);
   absl::StatusOr<admin::v1::ListSocketsResponse> ListSockets(
       const admin::v1::ListSocketsRequest& request);
+  absl::StatusOr<admin::v1::ListPluginsResponse> ListPlugins();
+  // A plugin may take some seconds to start and to stop: the timeout comes on top of that.
+  absl::StatusOr<admin::v1::Plugin> LoadPlugin(const admin::v1::LoadPluginRequest& request);
+  absl::StatusOr<admin::v1::UnloadPluginResponse> UnloadPlugin(
+      const admin::v1::UnloadPluginRequest& request);
+  // The deadline is the wait that the request asks for, and a little for the way.
+  absl::StatusOr<admin::v1::CallPluginResponse> CallPlugin(
+      const admin::v1::CallPluginRequest& request);
   // Returns the level that was in force before.
   absl::StatusOr<std::string> SetLogLevel(const std::string& level);
   absl::Status Shutdown();

@@ -66,10 +66,29 @@ size_t DecodeFront(std::string_view text, uint32_t& code) {
   return code < least || code > 0x10ffff ? 0 : length;
 }
 
+// What a plugin answers to the operator is a text of lines: these stay, each quoted as our own
+// words are. A remote's words that the plugin put there come out harmless too.
+bool IsPluginsAnswer(const FieldDescriptor& field) {
+  return field.full_name() == "helo.admin.v1.CallPluginResponse.text";
+}
+
+std::string QuoteLines(std::string_view text) {
+  std::string out;
+  for (size_t end = 0; end != std::string_view::npos;) {
+    end = text.find('\n');
+    out += QuoteText(text.substr(0, end));
+    if (end == std::string_view::npos) break;
+    out += '\n';
+    text.remove_prefix(end + 1);
+  }
+  return out;
+}
+
 // The quoted form, or nothing when the text may stay as it is, which is nearly always.
 std::optional<std::string> Quoted(const FieldDescriptor& field, const std::string& value) {
   const bool remote = field.type() == FieldDescriptor::TYPE_BYTES;
   if (remote && field.name() == "genesis") return std::nullopt;
+  if (IsPluginsAnswer(field)) return QuoteLines(value);
   const bool plain = std::all_of(value.begin(), value.end(), [remote](char c) {
     return c >= 0x20 && c < 0x7f && !(remote && (c == '\\' || c == '"' || c == '\''));
   });

@@ -18,6 +18,10 @@
 #include "p2p/net/own_fd.h"
 #include "p2p/server/server.h"
 
+namespace helo::plugins {
+class PluginHost;
+}
+
 namespace helo::rpc {
 
 enum class AdminAuth : uint8_t {
@@ -46,12 +50,22 @@ struct NodeFacts {
   std::vector<std::pair<std::string, std::string>> open_files;
 };
 
+// What the calls about plugins work with. The host outlives the admin server, and is shut down
+// before that is stopped, so that no call waits for a plugin.
+struct AdminPlugins {
+  plugins::PluginHost* host = nullptr;  // nullptr: the node has none, and says so
+  std::string plugin_dir;
+  // The plugin's configuration as it stands on disk now. Called on a thread of its own.
+  std::function<absl::StatusOr<std::string>(const std::string& name)> config;
+};
+
 struct AdminHooks {  // called on gRPC's threads; must not block for long
   std::function<LogLevel()> log_level;
   std::function<void(LogLevel)> set_log_level;
   std::function<void()> shutdown;  // asks the process to stop; returns at once
   // What the node itself holds open beside its server, for lists of descriptors; may be empty.
   std::function<std::vector<net::OwnFd>()> own_fds;
+  AdminPlugins plugins;
 };
 
 class AdminServer {

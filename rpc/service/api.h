@@ -15,6 +15,7 @@
 #include "rpc/service/admin_server.h"
 #include "rpc/service/convert.h"
 #include "rpc/service/door.h"
+#include "rpc/service/plugin_desk.h"
 #include "rpc/service/reply.h"
 
 namespace helo::rpc {
@@ -58,6 +59,16 @@ class AdminApi {
   void Shutdown(const Caller& caller, const proto::ShutdownRequest& request,
                 Reply<proto::ShutdownResponse> reply);
 
+  // Plugins (api_plugins.cc).
+  void ListPlugins(const proto::ListPluginsRequest& request,
+                   Reply<proto::ListPluginsResponse> reply);
+  void LoadPlugin(const Caller& caller, const proto::LoadPluginRequest& request,
+                  Reply<proto::Plugin> reply);
+  void UnloadPlugin(const Caller& caller, const proto::UnloadPluginRequest& request,
+                    Reply<proto::UnloadPluginResponse> reply);
+  void CallPlugin(const Caller& caller, const proto::CallPluginRequest& request,
+                  Reply<proto::CallPluginResponse> reply);
+
   // Calls that wait are answered UNAVAILABLE.
   void Stop();
 
@@ -82,6 +93,9 @@ class AdminApi {
                  const Reply<proto::ListFdsResponse>& reply);
   static void AddConnections(std::vector<DescriptorSnapshot> found, size_t most,
                              proto::ListSocketsResponse& page);
+  absl::Status CheckPlugins() const;
+  template <typename Response>
+  void AtDesk(const Reply<Response>& reply, std::function<void()> work);
   void LogChange(const Caller& caller, std::string_view what, LogFields fields);
 
   const NodeFacts facts_;
@@ -98,7 +112,8 @@ class AdminApi {
     std::unique_ptr<net::Timer> timer;
     Reply<proto::AddPeerResponse> reply;
   };
-  std::map<uint64_t, Wait> waits_;  // of AddPeer
+  std::map<uint64_t, Wait> waits_;    // of AddPeer
+  std::unique_ptr<PluginDesk> desk_;  // if there are plugins; last: its work uses the rest
 };
 
 }  // namespace helo::rpc

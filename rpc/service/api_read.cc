@@ -65,7 +65,9 @@ AdminApi::AdminApi(NodeFacts facts, AdminHooks hooks, Endpoint admin_address, Se
       server_(server),
       loop_(loop),
       mailbox_(std::move(mailbox)),
-      log_(log) {}
+      log_(log) {
+  if (hooks_.plugins.host != nullptr) desk_ = std::make_unique<PluginDesk>();
+}
 
 void AdminApi::WithSnapshot(std::function<void(const ServerSnapshot&)> then) {
   server_.GetSnapshot([mailbox = mailbox_, then = std::move(then)](const Snapshot& snapshot) {

@@ -19,6 +19,10 @@ struct FdEntry;
 struct NetCounters;
 }  // namespace helo::net
 
+namespace helo::plugins {
+struct PluginStatus;
+}
+
 namespace helo::rpc {
 
 namespace proto = ::helo::admin::v1;
@@ -38,6 +42,7 @@ void ToProto(const DescriptorSnapshot& owner, proto::Fd& out);
 void ToProto(const net::FdEntry& entry, const DescriptorSnapshot& owner,
              const net::ConnectionStats& stats, proto::ConnectionSocket& out);
 void ToProto(const net::NetCounters& counters, proto::NetworkCounters& out);
+void ToProto(const plugins::PluginStatus& status, proto::Plugin& out);  // convert_plugins.cc
 // Listeners, targets, pools, slots and counts; the rest of Node is not the snapshot's.
 void ToProto(const ServerSnapshot& snapshot, proto::Node& out);
 

@@ -188,6 +188,21 @@ class Service final : public AdminService, public proto::Admin::CallbackService 
                     proto::DropPeerResponse* a) override {
     return Change(c, q, a, &AdminApi::DropPeer);
   }
+  Reactor* ListPlugins(Context* c, const proto::ListPluginsRequest* q,
+                       proto::ListPluginsResponse* a) override {
+    return Read(c, q, a, &AdminApi::ListPlugins);
+  }
+  Reactor* LoadPlugin(Context* c, const proto::LoadPluginRequest* q, proto::Plugin* a) override {
+    return Change(c, q, a, &AdminApi::LoadPlugin);
+  }
+  Reactor* UnloadPlugin(Context* c, const proto::UnloadPluginRequest* q,
+                        proto::UnloadPluginResponse* a) override {
+    return Change(c, q, a, &AdminApi::UnloadPlugin);
+  }
+  Reactor* CallPlugin(Context* c, const proto::CallPluginRequest* q,
+                      proto::CallPluginResponse* a) override {
+    return Change(c, q, a, &AdminApi::CallPlugin);
+  }
   Reactor* SetLogLevel(Context* c, const proto::SetLogLevelRequest* q,
                        proto::SetLogLevelResponse* a) override {
     return Change(c, q, a, &AdminApi::SetLogLevel);

@@ -34,6 +34,7 @@ constexpr char kMore[] =
     "  helo peers --sort rtt             who is connected, nearest first\n"
     "  helo add helo://10.0.0.7:4356 --wait 5s\n"
     "  helo history --direction out      why somebody is not connected\n"
+    "  helo plugin call gossip publish hi a command of a plugin's own\n"
     "  helo probe 10.0.0.7:4356          would that node take us, and where does it stop\n"
     "  helo doctor                       is this machine fit for a node\n"
     "  helo explain WRONG_NETWORK";
@@ -47,6 +48,8 @@ struct Values {
   bool wide = false;
   bool disconnect = false;
   std::string text;  // the positional argument
+  std::string word;  // the second one
+  std::optional<Duration> drain;
   std::vector<std::string> rest;
   PeersOptions peers;
   AddOptions add;
@@ -220,6 +223,53 @@ void AddPeerCommands(CLI::App& app, Values& values) {
       ->type_name("TEXT");
 }
 
+void AddPluginCommands(CLI::App& app, Values& values) {
+  Add(app, values, "plugins", "what is loaded, with its capabilities, sessions and counters",
+      "  helo plugins\n  helo plugins --json | jq -r '.plugins[] | select(.state != \"running\")'",
+      Plugins);
+  CLI::App& plugin = *app.add_subcommand("plugin", "load, unload, look at or call one plugin");
+  plugin.fallthrough();
+  plugin.require_subcommand(1);
+  plugin.footer(absl::StrCat(
+      "Examples:\n  helo plugin load gossip\n  helo plugin call gossip publish hello\n",
+      "  helo plugin unload gossip", kCommon));
+  const auto name_of = [&values](CLI::App& command) {
+    command.add_option("name", values.text, "its file's name without .so")
+        ->required()
+        ->type_name("NAME");
+  };
+  const auto load = [&](const std::string& verb, PluginLoad how, const std::string& help) {
+    name_of(Add(plugin, values, verb, help, absl::StrCat("  helo plugin ", verb, " gossip"),
+                [&values, how](Session& s) { return LoadPlugin(s, values.text, how); }));
+  };
+  load("load", PluginLoad::kLoad,
+       "load NAME.so from the node's plugin directory, and offer it to the peers");
+  load("reload", PluginLoad::kReload,
+       "its file and configuration as they are now, in place of what runs");
+  load("restart", PluginLoad::kRestart, "start it again, after a quarantine or not");
+  CLI::App& unload = Add(plugin, values, "unload", "withdraw it from the peers and stop it",
+                         "  helo plugin unload gossip --drain 10s", [&values](Session& s) {
+                           return UnloadPlugin(s, values.text, values.drain);
+                         });
+  name_of(unload);
+  AddDuration(
+      unload, "--drain", [&values](Duration d) { values.drain = d; },
+      "how long it may take for what has arrived; default 2s", /*bare_seconds=*/true);
+  name_of(Add(plugin, values, "show", "one plugin in full, with its commands",
+              "  helo plugin show gossip",
+              [&values](Session& s) { return ShowPlugin(s, values.text); }));
+  CLI::App& call = Add(plugin, values, "call", "a command of the plugin's own; `show` lists them",
+                       "  helo plugin call gossip publish \"hello, world\"\n"
+                       "  helo plugin call chainstatus heads\n"
+                       "  helo plugin call NAME COMMAND -- --an-argument-with-dashes",
+                       [&values](Session& s) {
+                         return CallPlugin(s, {values.text, values.word, values.rest});
+                       });
+  name_of(call);
+  call.add_option("command", values.word, "one of its commands")->required()->type_name("COMMAND");
+  call.add_option("arguments", values.rest, "handed to it as they are")->type_name("ARGUMENT");
+}
+
 void AddEventCommands(CLI::App& app, Values& values) {
   CLI::App& history =
       Add(app, values, "history", "what became of every connection attempt, newest first",
@@ -349,6 +399,7 @@ int Run(const std::vector<std::string>& arguments, const Environment& env) {
   AddNodeCommands(app, values);
   AddFdCommands(app, values);
   AddPeerCommands(app, values);
+  AddPluginCommands(app, values);
   AddEventCommands(app, values);
   AddLocalCommands(app, values);
   try {

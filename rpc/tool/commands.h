@@ -52,6 +52,18 @@ struct DropOptions {
 };
 Exit Drop(Session& session, const DropOptions& options);
 
+// Plugins.
+Exit Plugins(Session& session);
+Exit ShowPlugin(Session& session, const std::string& name);
+enum class PluginLoad : uint8_t { kLoad, kReload, kRestart };
+Exit LoadPlugin(Session& session, const std::string& name, PluginLoad how);
+Exit UnloadPlugin(Session& session, const std::string& name, std::optional<Duration> drain);
+struct PluginCall {
+  std::string name, command;
+  std::vector<std::string> arguments;
+};
+Exit CallPlugin(Session& session, const PluginCall& call);
+
 // What happened.
 struct HistoryOptions {
   std::string id;

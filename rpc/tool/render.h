@@ -17,9 +17,11 @@ class Attempt;
 class Close;
 class Event;
 class ListFdsResponse;
+class ListPluginsResponse;
 class ListSocketsResponse;
 class Node;
 class Peer;
+class Plugin;
 }  // namespace helo::admin::v1
 
 namespace helo::tool {
@@ -34,6 +36,8 @@ struct View {
 std::string RenderNode(const admin::v1::Node& node, const View& view);
 std::string RenderFds(const admin::v1::ListFdsResponse& all, const View& view);
 std::string RenderSockets(const admin::v1::ListSocketsResponse& all, const View& view);
+std::string RenderPlugins(const admin::v1::ListPluginsResponse& all, const View& view);
+std::string RenderPlugin(const admin::v1::Plugin& plugin, const View& view);
 std::string RenderPeers(const std::vector<admin::v1::Peer>& peers, const View& view);
 std::string RenderPeer(const admin::v1::Peer& peer, const View& view);
 std::string RenderAttempts(const std::vector<admin::v1::Attempt>& attempts, const View& view);

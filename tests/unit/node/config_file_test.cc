@@ -64,5 +64,20 @@ TEST(ConfigFile, WhatIsQuotedIsReadAsItself) {
   }
 }
 
+TEST(PluginSections, AreHandedOnAsTheyStand) {
+  const std::string text =
+      "network = main\n[plugin gossip]\nttl = 4  # theirs\n\n= not ours to judge\n"
+      "[plugin chainstatus]\nhead=7\n [plugin gossip] \nmore\n";
+  EXPECT_EQ(PluginSection(text, "gossip"), "ttl = 4  # theirs\n\n= not ours to judge\nmore\n");
+  EXPECT_EQ(PluginSection(text, "chainstatus"), "head=7\n");
+  EXPECT_EQ(PluginSection(text, "echo"), std::nullopt);
+  EXPECT_EQ(PluginSection("[plugin echo]", "echo"), "");
+  std::vector<std::string> errors;
+  const std::vector<ConfigLine> lines = ParseConfigText(text, "f", errors);
+  EXPECT_THAT(errors, IsEmpty()) << "what is a plugin's is not read as ours";
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0].name, "network");
+}
+
 }  // namespace
 }  // namespace helo::node

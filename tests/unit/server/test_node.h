@@ -16,7 +16,7 @@
 #include "p2p/base/testing/capturing_log.h"
 #include "p2p/base/testing/seeded_rng.h"
 #include "p2p/server/server.h"
-#include "plugins/echo/echo_handler.h"
+#include "tests/unit/server/echo_handler.h"
 
 namespace helo::testing {
 

@@ -1,5 +1,5 @@
-// The in-tree handler: capability echo/1 of two messages. PING (0) with any bytes is answered by
-// PONG (1) with the same bytes, in order. Thread: as helo::Handler.
+// A handler of the plain kind, for tests: capability echo/1 of two messages. PING (0) with any
+// bytes is answered by PONG (1) with the same bytes, in order. Thread: as helo::Handler.
 #pragma once
 
 #include <absl/container/flat_hash_map.h>

@@ -1,4 +1,4 @@
-#include "plugins/echo/echo_handler.h"
+#include "tests/unit/server/echo_handler.h"
 
 namespace helo {
 
