@@ -21,8 +21,8 @@
  * not contained: a plugin shares the node's process. */
 #ifndef HELO_PLUGIN_H_
 #define HELO_PLUGIN_H_
-#include <stddef.h>
-#include <stdint.h>
+#include <stddef.h> /* NOLINT(modernize-deprecated-headers): this is C */
+#include <stdint.h> /* NOLINT(modernize-deprecated-headers): this is C */
 
 #include "helo/reasons.h"
 #ifdef __cplusplus
