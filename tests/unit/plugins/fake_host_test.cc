@@ -190,6 +190,16 @@ TEST_F(FakeHostTest, ACallWithinACallIsNoticed) {
               ElementsAre(HasSubstr("on_open was called while on_message runs")));
 }
 
+TEST_F(FakeHostTest, ACallFromAnotherThreadMeanwhileIsNoticed) {
+  FakeHost& host = Start();
+  script_.message = [&](const helo::Host&, helo::Session s, helo::Bytes) {
+    std::thread([&] { host.Message(s, 1, "too"); }).join();
+  };
+  host.Message(host.Open(), 0, "");
+  EXPECT_THAT(host.violations(), ElementsAre(HasSubstr("on_message was called while on_message")));
+  EXPECT_EQ(std::count(script_.seen.begin(), script_.seen.end(), "message 1"), 1);
+}
+
 TEST_F(FakeHostTest, CommandsNeverOrTwiceAnsweredAreNoticed) {
   FakeHost& host = Start();
   host.BeginCommand("forget");
