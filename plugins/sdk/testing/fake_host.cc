@@ -82,8 +82,7 @@ void FakeHost::CheckDescriptor() {
   if (!Check(d.struct_size >= offsetof(helo_descriptor, get_extension),
              Words("struct_size is ", d.struct_size)))
     return;
-  Check(d.id != nullptr && d.version != nullptr && d.description != nullptr,
-        "id, version or description is NULL");
+  Check(d.id != nullptr && d.version != nullptr, "id or version is NULL");
   Check(d.create != nullptr && d.on_message != nullptr && d.destroy != nullptr,
         "create, on_message or destroy is NULL");
   Check(d.protocol_count <= 16, "more than 16 protocols");
