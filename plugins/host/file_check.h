@@ -13,9 +13,9 @@
 namespace helo::plugins {
 
 // `path`, absolute and without symbolic links (realpath(3)) but perhaps the last part, and every
-// directory above it belong to root or to us and cannot be written by group or others. A sticky directory, such as /tmp, is
-// accepted where what follows it in the path is root's or ours, because then nobody else can
-// replace that.
+// directory above it belong to root or to us and cannot be written by group or others. A sticky
+// directory, such as /tmp, is accepted where what follows it in the path is root's or ours, because
+// then nobody else can replace that.
 absl::Status CheckPath(const std::string& path);
 
 // Opens DIR/NAME.so once, checks the path and the descriptor, and reads all of it.

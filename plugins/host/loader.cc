@@ -3,6 +3,7 @@
 #include <absl/strings/str_cat.h>
 #include <dirent.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "p2p/base/atomic_file.h"
 #include "p2p/base/text.h"
 #include "plugins/host/file_check.h"
 
@@ -108,14 +108,22 @@ absl::Status Loader::PreparePrivateDir() {
   return absl::OkStatus();
 }
 
+// Not synced: no later process uses it.
 absl::Status Loader::WriteCopy(const std::string& path, ByteView contents) {
-  // One that is there was written by this process, into a directory that only it uses.
-  struct stat info {};
-  if (lstat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) &&
-      static_cast<size_t>(info.st_size) == contents.size())
-    return absl::OkStatus();
-  return WriteFileAtomically(
-      path, {reinterpret_cast<const char*>(contents.data()), contents.size()}, 0500);
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0500);
+  // One that is there was written whole by this process, into a directory that only it uses.
+  if (fd < 0 && errno == EEXIST) return absl::OkStatus();
+  if (fd < 0) return ErrnoStatus(errno, absl::StrCat("create ", path));
+  int error = 0;
+  while (!contents.empty() && error == 0) {
+    const ssize_t wrote = write(fd, contents.data(), contents.size());
+    if (wrote > 0) contents = contents.subspan(static_cast<size_t>(wrote));
+    if (wrote < 0 && errno != EINTR) error = errno;
+  }
+  if (close(fd) != 0 && errno != EINTR && error == 0) error = errno;
+  if (error == 0) return absl::OkStatus();
+  unlink(path.c_str());
+  return ErrnoStatus(error, absl::StrCat("write ", path));
 }
 
 absl::StatusOr<std::shared_ptr<Library>> Loader::Open(const std::string& name) {

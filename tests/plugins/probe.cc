@@ -16,10 +16,6 @@
 #define PROBE_VERSION "1.0.0"
 #endif
 
-namespace {
-
-using helo::testing::Probe;
-
 #ifdef PROBE_UNIQUE
 // A GNU_UNIQUE symbol: visible in the whole process, so its library is never unmapped.
 template <typename T>
@@ -27,6 +23,10 @@ struct __attribute__((visibility("default"))) Unique {
   static inline int value = 0;
 };
 #endif
+
+namespace {
+
+using helo::testing::Probe;
 
 struct Instance {
   Probe* probe;

@@ -176,6 +176,9 @@ class FakeNet final : public Messenger {
     return WaitFor([&](FakeNet& n)
                        ABSL_NO_THREAD_SAFETY_ANALYSIS { return !n.known_.contains(session); });
   }
+  bool WaitAllClosed() {
+    return WaitFor([](FakeNet& n) ABSL_NO_THREAD_SAFETY_ANALYSIS { return n.known_.empty(); });
+  }
   bool WaitPaused(SessionId session, bool paused) {
     return WaitFor([&](FakeNet& n)
                        ABSL_NO_THREAD_SAFETY_ANALYSIS { return n.paused_[session] == paused; });
@@ -187,11 +190,19 @@ class FakeNet final : public Messenger {
   // The sessions that stand, by number.
   std::vector<SessionId> Sessions() {
     std::vector<SessionId> ids;
-    Run([&] {
-      for (const auto& [id, session] : open_) ids.push_back(id);
-    });
+    Run([&] { ids = SessionsHere(); });
     return ids;
   }
+  // The same from the loop itself, within Run.
+  std::vector<SessionId> SessionsHere() {
+    std::vector<SessionId> ids;
+    for (const auto& [id, session] : open_) ids.push_back(id);
+    return ids;
+  }
+  void OpenHere(const std::string& name, uint16_t version, int peer) {
+    OpenNow(name, version, peer);
+  }
+  void CloseHere(SessionId session, uint32_t code) { CloseNow(session, code); }
   static NodeId PeerId(int peer) {
     NodeId id;
     id.bytes[0] = static_cast<uint8_t>(peer);

@@ -173,15 +173,6 @@ TEST_F(HostLoader, APrivateDirectoryThatOthersCanReadIsNotUsed) {
 }
 
 TEST_F(HostLoader, SaysWhyALibraryStaysMapped) {
-  scratch_.Put("unique");
-  auto unique = loader_.Open("unique");
-  ASSERT_TRUE(unique.ok()) << unique.status();
-  const absl::Status stays = (*unique)->Unmap();
-#ifdef __GNUC__
-#ifndef __clang__
-  EXPECT_THAT(std::string(FromAbsl(stays.message())), HasSubstr("GNU_UNIQUE"));
-#endif
-#endif
   scratch_.Put("twin");
   auto twin = loader_.Open("twin");
   ASSERT_TRUE(twin.ok()) << twin.status();

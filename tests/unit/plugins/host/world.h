@@ -58,6 +58,7 @@ class World : public ::testing::Test {
     const absl::Status loaded = host_->Load("probe", probe_.Config());
     ASSERT_TRUE(loaded.ok()) << loaded;
     net_ = std::make_unique<FakeNet>(*host_, peers);
+    ASSERT_TRUE(probe_.WaitFor("open", static_cast<size_t>(peers)));
   }
   void Make() {
     plugins::HostOptions options;
