@@ -13,7 +13,7 @@ std::vector<Capability> PluginHost::Capabilities() const {
   std::vector<Capability> all;
   MutexLock lock(mutex_);
   for (const auto& [name, entry] : entries_) {
-    if (!entry.runner->running()) continue;
+    if (!entry.runner->published()) continue;
     for (const Capability& capability : entry.runner->protocols()) {
       all.push_back(capability);
       announced_.insert(capability.name);
@@ -27,7 +27,7 @@ void PluginHost::Attached(Messenger& messenger) {
   MutexLock lock(mutex_);
   links_->messenger.Open(messenger);
   for (const auto& [name, entry] : entries_) {
-    if (!entry.runner->running()) continue;
+    if (!entry.runner->published()) continue;
     bool known = true;
     for (const Capability& c : entry.runner->protocols())
       known = known && announced_.contains(c.name);
@@ -37,7 +37,7 @@ void PluginHost::Attached(Messenger& messenger) {
     bool served = false;
     for (const auto& [plugin, entry] : entries_) {
       for (const Capability& c : entry.runner->protocols())
-        served = served || (entry.runner->running() && c.name == name);
+        served = served || (entry.runner->published() && c.name == name);
     }
     if (!served) messenger.Withdraw(name, Reason::kPluginGone);
   }

@@ -27,8 +27,8 @@ struct Limits {
   int penalties_at_least = 4;  // in a minute, and more than half of the sessions: its own fault
 
   // On the machine's clock.
-  Duration give_up =
-      std::chrono::seconds(5);  // after it was told to stop, and for create and start
+  Duration start_within = std::chrono::seconds(5);  // create and start
+  Duration stop_within = std::chrono::seconds(5);   // after the draining, or after a fault
 };
 
 }  // namespace helo::plugins

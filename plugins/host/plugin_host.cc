@@ -69,7 +69,7 @@ PluginHost::PluginHost(HostOptions options, HostDeps deps)
   if (deps_.ask_peers) links_->ask_peers.Open(deps_.ask_peers);
 }
 
-PluginHost::~PluginHost() { Shutdown(options_.limits.give_up); }
+PluginHost::~PluginHost() { Shutdown(options_.limits.stop_within); }
 
 std::optional<PluginHost::Entry> PluginHost::Find(const std::string& name) {
   MutexLock lock(mutex_);
@@ -134,8 +134,12 @@ absl::Status PluginHost::Load(const std::string& name, const std::string& config
     if (!old->runner->Finished(Steady::now()) && old->library->hash() == entry.library->hash())
       return CannotRun(name, *old->runner);
     entry.counters->restarts.Add();
+    if (old->runner->Finished(Steady::now())) old->library->Unmap().IgnoreError();
   }
-  return Start(name, std::move(entry));
+  const std::shared_ptr<Library> fresh = entry.library;
+  absl::Status started = Start(name, std::move(entry));
+  if (absl::IsAlreadyExists(started)) fresh->Unmap().IgnoreError();  // nothing of it ever ran
+  return started;
 }
 
 absl::Status PluginHost::Start(const std::string& name, Entry entry) {
@@ -156,13 +160,13 @@ absl::Status PluginHost::Start(const std::string& name, Entry entry) {
     if (!watch_.joinable()) watch_ = std::thread([this] { WatchThread(); });
     runner->Launch();
   }
-  absl::Status status = runner->Started(In(options_.limits.give_up));
+  absl::Status status = runner->Started(In(options_.limits.start_within));
   if (!status.ok()) {
     runner->Fault(std::string(FromAbsl(status.message())));  // if it was too slow
     if (absl::IsDeadlineExceeded(status)) {
       runner->Abandon();
     } else {
-      runner->Finished(In(options_.limits.give_up));
+      runner->Finished(In(options_.limits.stop_within));
     }
     return absl::AbortedError(absl::StrCat("the plugin ", name,
                                            " did not start: ", status.message(),
@@ -185,13 +189,13 @@ absl::Status PluginHost::StopRunner(const std::shared_ptr<PluginRunner>& runner,
   const auto until = In(drain);
   runner->Drain(until);
   // The 5 s count from the end of the draining, or from now if it is over before that.
-  if (runner->Finished(until + options_.limits.give_up)) return absl::OkStatus();
+  if (runner->Finished(until + options_.limits.stop_within)) return absl::OkStatus();
   runner->Abandon();
   PluginStatus status;
   runner->Describe(status);
   return absl::DeadlineExceededError(
       absl::StrCat("the plugin ", runner->name(), " does not stop: ", status.reason, " within ",
-                   ToAbsl(HumanDuration(Duration(options_.limits.give_up).count())),
+                   ToAbsl(HumanDuration(Duration(options_.limits.stop_within).count())),
                    "; it is abandoned, and its thread and library stay until the node ends"));
 }
 
@@ -222,7 +226,10 @@ absl::Status PluginHost::Reload(const std::string& name, std::optional<std::stri
   if (!library.ok()) return library.status();
   {
     MutexLock lock(mutex_);
-    if (absl::Status status = CheckDuplicates(name, **library); !status.ok()) return status;
+    if (absl::Status status = CheckDuplicates(name, **library); !status.ok()) {
+      (*library)->Unmap().IgnoreError();
+      return status;
+    }
   }
   const bool same = (*library)->hash() == old->library->hash();
   const absl::Status stopped = StopRunner(old->runner, kReloadDrain);
@@ -247,7 +254,7 @@ absl::Status PluginHost::Restart(const std::string& name) {
   if (!old) return NotLoaded(name);
   if (old->runner->live()) {
     if (absl::Status status = StopRunner(old->runner, kReloadDrain); !status.ok()) return status;
-  } else if (!old->runner->Finished(In(options_.limits.give_up))) {
+  } else if (!old->runner->Finished(In(options_.limits.stop_within))) {
     return CannotRun(name, *old->runner);
   }
   Entry entry;

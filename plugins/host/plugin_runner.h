@@ -60,6 +60,7 @@ class PluginRunner : public std::enable_shared_from_this<PluginRunner> {
   bool Finished(Steady::time_point deadline);  // and joins; false: it has not come back yet
   void Abandon();                              // if it has not finished: nobody waits for it
   bool running() const { return state() == Phase::kRunning; }
+  bool published();
   bool live() const { return state() <= Phase::kRunning; }  // holds its capabilities
   const std::string& name() const { return library_->name(); }
   const std::shared_ptr<Library>& library() const { return library_; }

@@ -79,6 +79,8 @@ void PluginRunner::ClosePeer(Session& session, bool penalty, const std::string& 
     if (penalty && now) {
       while (!penalties_.empty() && *now - penalties_.front().first > limits_.minute)
         penalties_.pop_front();
+      // A peer that comes back and is penalised again is still one peer.
+      std::erase_if(penalties_, [&](const auto& p) { return p.second == session.info.peer; });
       penalties_.emplace_back(*now, session.info.peer);
       const size_t blamed = penalties_.size();
       const size_t all = blamed + live_;

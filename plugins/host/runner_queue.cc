@@ -16,12 +16,17 @@ absl::Status PluginRunner::Started(Steady::time_point deadline) {
     if (abandoned_ || (!told_.WaitUntil(mutex_, deadline) && !started_)) {
       return absl::DeadlineExceededError(
           absl::StrCat(call_what_.load(), " has not returned for ",
-                       ToAbsl(HumanDuration(Duration(limits_.give_up).count()))));
+                       ToAbsl(HumanDuration(limits_.start_within.count()))));
     }
   }
   if (state() == Phase::kFaulted) return absl::AbortedError(reason_);
   if (state() == Phase::kDraining) return absl::AbortedError("the node is stopping");
   return absl::OkStatus();
+}
+
+bool PluginRunner::published() {
+  MutexLock lock(mutex_);
+  return published_;
 }
 
 void PluginRunner::Publish() {
@@ -275,8 +280,8 @@ Steady::time_point PluginRunner::Watch(MonoTime now) {
     if (!fault.empty() && !FaultLocked(fault)) fault.clear();
     if (state() == Phase::kFaulted && !fault_logged_) fault = reason_;
     reap = finished_;
-    abandon =
-        state() == Phase::kFaulted && !finished_ && Steady::now() - faulted_at_ >= limits_.give_up;
+    abandon = state() == Phase::kFaulted && !finished_ &&
+              Steady::now() - faulted_at_ >= limits_.stop_within;
   }
   for (const SessionId session : slow) {
     CloseByMessenger(session, Reason::kPluginSlow,
@@ -330,69 +335,6 @@ void PluginRunner::Call(const std::string& command, std::vector<std::string> arg
     }
   }
   done(refused);
-}
-
-void PluginRunner::Describe(PluginStatus& status) {
-  const Library& library = *library_;
-  status.name = library.name();
-  status.id = library.manifest().id;
-  status.version = library.manifest().version;
-  status.description = library.manifest().description;
-  status.abi_minor = library.manifest().abi_minor;
-  status.protocols = library.manifest().protocols;
-  status.unloadable = library.manifest().unloadable();
-  status.file = library.file();
-  status.copy = library.copy();
-  status.hash = library.hash();
-  status.counters = counters_->Read();
-  status.queued_bytes = queued_bytes_.load();
-  {
-    MutexLock lock(table_mutex_);
-    status.sessions = table_.size();
-  }
-  MutexLock lock(mutex_);
-  status.reason = reason_;
-  status.commands = commands_;
-  status.paused_sessions = paused_.size();
-  status.queued_events = inbox_.events.size();
-  status.timers = timers_.size();
-  const bool lost = abandoned_ && !finished_;
-  switch (state()) {
-    case Phase::kStarting:
-      status.state = State::kStarting;
-      break;
-    case Phase::kRunning:
-      status.state = State::kRunning;
-      break;
-    case Phase::kDraining:
-      status.state = finished_ ? State::kStopped : State::kDraining;
-      break;
-    case Phase::kFaulted:
-      status.state = State::kQuarantined;
-      break;
-  }
-  if (!lost) return;
-  status.state = State::kAbandoned;
-  absl::StrAppend(&status.reason, status.reason.empty() ? "" : "; ", call_what_.load(),
-                  " has not returned");
-}
-
-std::string_view ToString(State state) {
-  switch (state) {
-    case State::kStarting:
-      return "starting";
-    case State::kRunning:
-      return "running";
-    case State::kDraining:
-      return "draining";
-    case State::kStopped:
-      return "stopped";
-    case State::kQuarantined:
-      return "quarantined";
-    case State::kAbandoned:
-      return "abandoned";
-  }
-  return "unknown";
 }
 
 }  // namespace helo::plugins

@@ -74,7 +74,8 @@ typedef struct helo_host_peers { /* [any]; a visit runs within the call, and end
   /* Every session of this plugin between its open and its close. */
   helo_status (*each_session)(helo_host_ctx*, void* arg,
                               int32_t (*visit)(void* arg, helo_session, const helo_session_info*));
-  /* Every peer of the node, whether it shares a protocol with this plugin or not. */
+  /* Every peer of the node, whether it shares a protocol with this plugin or not. AGAIN: the node
+   * has no list to give now. May wait for one, up to a second. */
   helo_status (*each_peer)(helo_host_ctx*, void* arg,
                            int32_t (*visit)(void* arg, const helo_peer_info*));
 } helo_host_peers;

@@ -32,11 +32,16 @@ class FakeNet final : public Messenger {
 
   // `peers`: how many there are; each shares what is offered, at the highest version.
   explicit FakeNet(Handler& handler, int peers = 0) : handler_(handler), peers_(peers) {
-    for (const Capability& c : handler_.Capabilities()) offered_[c.name] = c;
+    std::map<std::string, Capability> first;
+    for (const Capability& c : handler_.Capabilities()) first[c.name] = c;
+    {
+      MutexLock lock(mutex_);
+      offered_ = first;
+    }
     handler_.Attached(*this);
     thread_ = std::thread([this] { Loop(); });
-    Run([this] {
-      for (const auto& [name, capability] : offered_) OpenAll(capability);
+    Run([&] {
+      for (const auto& [name, capability] : first) OpenAll(capability);
     });
   }
   ~FakeNet() override { Stop(); }

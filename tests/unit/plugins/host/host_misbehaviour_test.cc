@@ -127,6 +127,21 @@ TEST_F(HostMisbehaviour, PenaltiesOfMoreThanAMinuteAgoAreForgotten) {
   EXPECT_EQ(Status().counters.penalties, 4u);
 }
 
+TEST_F(HostMisbehaviour, OnePeerThatIsPenalisedAgainAndAgainIsOnePeer) {
+  probe_.on_message = [](helo_session, uint32_t, std::string_view) -> helo_verdict {
+    return HELO_V_PENALISE;
+  };
+  Begin(1);
+  for (int i = 0; i < 10; ++i) {
+    const SessionId s = net_->OpenOne("probe", 77);
+    net_->Deliver(s, 0, "x");
+    EXPECT_TRUE(net_->WaitClosed(s));
+    EXPECT_EQ(net_->disconnected(s).first, Reason::kPluginViolation);
+  }
+  EXPECT_EQ(Status().state, State::kRunning);
+  EXPECT_EQ(Status().counters.penalties, 10u);
+}
+
 TEST_F(HostMisbehaviour, FourOfEightIsNotMost) {
   probe_.on_message = [](helo_session, uint32_t, std::string_view) -> helo_verdict {
     return HELO_V_PENALISE;
@@ -268,7 +283,7 @@ TEST_F(HostMisbehaviour, ACallbackThatDoesNotReturnIsAFaultAfterThirtySeconds) {
     release_.Wait();
     return HELO_V_OK;
   };
-  limits_.give_up = std::chrono::milliseconds(20);
+  limits_.stop_within = std::chrono::milliseconds(20);
   Begin(2);
   net_->Deliver(1, 0, "x");
   ASSERT_TRUE(probe_.WaitFor("blocked"));
@@ -303,7 +318,7 @@ TEST_F(HostMisbehaviour, OneThatBlocksIsGivenUpWhenItIsUnloaded) {
     release_.Wait();
     return HELO_V_OK;
   };
-  limits_.give_up = std::chrono::milliseconds(50);
+  limits_.stop_within = std::chrono::milliseconds(50);
   Begin(2);
   net_->Deliver(1, 0, "x");
   ASSERT_TRUE(probe_.WaitFor("blocked"));
@@ -329,9 +344,7 @@ TEST_F(HostMisbehaviour, OneThatBlocksIsGivenUpWhenItIsUnloaded) {
 }
 
 TEST_F(HostMisbehaviour, OneThatBlocksInCreateIsGivenUp) {
-  Make();
-  End();
-  limits_.give_up = std::chrono::milliseconds(30);
+  limits_.start_within = std::chrono::milliseconds(30);
   Make();
   scratch_.Put("probe");
   probe_.on_create = [&]() -> helo_status {
