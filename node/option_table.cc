@@ -331,16 +331,14 @@ void AddNetwork(std::vector<OptionSpec>& table) {
 
 void AddPlugins(std::vector<OptionSpec>& table) {
   constexpr std::string_view kGroup = "Plugins";
-  table.push_back(With(
+  table.push_back(
       List<std::string>("plugin", "NAME", kGroup, HELO_FIELD(plugins), ParsePluginName, PrintText,
                         "Load NAME.so of --plugin-dir at start. Its configuration stands in the "
                         "config file below [plugin NAME], or in NAME.conf in the data directory. "
-                        "`none`: no plugin."),
-      "gossip"));
+                        "`none`: no plugin."));
   table.push_back(With(
-      Single<std::string>("plugin-dir", "DIR", kGroup, HELO_FIELD(plugin_dir), ParseDirectory,
-                          PrintText,
-                          "Where plugins are. Unless given, ../lib/helo/plugins as seen from the "
+      Single<std::string>("plugin-dir", "DIR", kGroup, HELO_FIELD(plugin_dir), ParseText, PrintText,
+                          "Where plugins are. Empty: ../lib/helo/plugins as seen from the "
                           "program. It, all above it and the files in it must belong to root or "
                           "to the node's user and be writable by nobody else."),
       "/usr/local/lib/helo/plugins"));

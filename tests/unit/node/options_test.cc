@@ -258,6 +258,8 @@ TEST(Options, EveryOptionReachesItsOwnPlace) {
                                                            {"log-level", "warn"},
                                                            {"log-format", "json"},
                                                            {"log-file", "/l"},
+                                                           {"plugin", "gossip"},
+                                                           {"plugin-dir", "/p"},
                                                            {"exempt-sources", "192.0.2.0/24"},
                                                            {"send-quota", "2MiB"},
                                                            {"dial-backoff-max", "2m"},
