@@ -29,9 +29,12 @@ RunningNode FromNode(const pb::Node& node) {
     running.listeners.push_back(
         {one.asked(), one.local(), one.backlog_asked(), one.backlog_effective(), one.starved()});
   }
+  running.fd_reduced = node.fd_reduced();
   running.fd_sentences.assign(node.fd_sentences().begin(), node.fd_sentences().end());
   for (const pb::FdPool& pool : node.fd_pools()) {
-    if (pool.name() == "listeners" || pool.limit() == 0 || pool.used() < pool.limit()) continue;
+    // These two are used up in a node that is well.
+    if (pool.name() == "listeners" || pool.name() == "spare") continue;
+    if (pool.limit() == 0 || pool.used() < pool.limit()) continue;
     running.full_pools.push_back(
         absl::StrCat(pool.name(), " (", pool.used(), " of ", pool.limit(), ")"));
   }

@@ -79,9 +79,10 @@ void Fds(const DoctorFacts& facts, std::vector<Finding>& out) {
       node.fd_sentences.empty() ? absl::StrCat("limit ", node.fd_limit) : node.fd_sentences[0],
       "",
       {}};
-  if (node.fd_sentences.size() > 1) {
+  if (node.fd_reduced) {
     running.level = Level::kProblem;
-    running.means = node.fd_sentences[1];
+    running.means =
+        node.fd_sentences.size() > 1 ? node.fd_sentences[1] : "Less than configured fits.";
     running.remedies = RaiseFds(kGoodFds);
   } else if (!node.full_pools.empty()) {
     running.level = Level::kNote;

@@ -24,7 +24,8 @@ struct RunningNode {
   uint64_t pid = 0;
   std::vector<Listener> listeners;
   uint64_t fd_limit = 0;
-  std::vector<std::string> fd_sentences;  // the sum; more than one: less than configured
+  bool fd_reduced = false;                // less than configured fits
+  std::vector<std::string> fd_sentences;  // the sum first; if reduced, then what does not fit
   std::vector<std::string> full_pools;    // "inbound (64 of 64)"
   std::vector<int64_t> skews_us;          // of its peers: theirs minus ours
 };

@@ -104,6 +104,11 @@ class Doctor(kit.Case):
     def test_an_admin_address_that_is_none_is_wrong_use(self):
         self.assertEqual(2, kit.helo("--admin", "192.0.2.1:4357", "doctor", check=False).returncode)
 
+    def test_a_node_that_has_counted_its_descriptors_is_well(self):
+        node = self.node("node").start()
+        kit.eventually("it has counted them", lambda: len(node.info()["fd_sentences"]) > 1)
+        self.level(self.doctor(node=node), "fd-of-node", "ok")
+
     def test_a_node_with_less_than_was_configured(self):
         node = self.node("node", wrapper=["prlimit", "--nofile=128:128"]).start()
         found = self.level(self.doctor(node=node), "fd-of-node", "problem")
