@@ -217,7 +217,7 @@ absl::StatusOr<UnloadResult> PluginHost::Unload(const std::string& name, Duratio
   return result;
 }
 
-absl::Status PluginHost::Reload(const std::string& name, std::optional<std::string> config) {
+absl::Status PluginHost::Reload(const std::string& name, const std::optional<std::string>& config) {
   const Busy busy(*this, name);
   if (!busy.status().ok()) return busy.status();
   const std::optional<Entry> old = Find(name);
@@ -241,7 +241,7 @@ absl::Status PluginHost::Reload(const std::string& name, std::optional<std::stri
   }
   Entry entry;
   entry.library = std::move(*library);
-  entry.config = config ? std::move(*config) : old->config;
+  entry.config = config.value_or(old->config);
   entry.counters = old->counters;
   entry.counters->restarts.Add();
   return Start(name, std::move(entry));

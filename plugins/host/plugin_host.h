@@ -65,7 +65,8 @@ class PluginHost final : public Handler {
   absl::StatusOr<UnloadResult> Unload(const std::string& name, Duration drain);
   // The file as it is now in place of the instance; with the same configuration unless one is
   // given. What is wrong with the file is said before the old instance is touched.
-  absl::Status Reload(const std::string& name, std::optional<std::string> config = std::nullopt);
+  absl::Status Reload(const std::string& name,
+                      const std::optional<std::string>& config = std::nullopt);
   // The same library again, after a quarantine or not.
   absl::Status Restart(const std::string& name);
   std::vector<PluginStatus> List();  // by name
