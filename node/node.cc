@@ -169,6 +169,10 @@ absl::Status Node::Impl::StartPlugins(const Config& config) {
   deps.clock = &clock;
   deps.log = &log;
   deps.ask_peers = AskPeersOf(link);
+  deps.forgive = [link_to = link](const NodeId& id) {
+    MutexLock lock(link_to->mutex);
+    if (link_to->server != nullptr) link_to->server->Forgive(id);
+  };
   plugins = std::make_unique<plugins::PluginHost>(options, std::move(deps));
   // The one that nobody named is not missed where it was not installed.
   const bool asked_for = config.plugins != std::vector<std::string>{kDefaultPlugin};

@@ -106,6 +106,11 @@ void DialScheduler::Defer(Target& target, MonoTime now) {
   target.next_try = now + kRecheck;
 }
 
+void DialScheduler::Forgive(TargetId id, MonoTime now) {
+  const auto it = targets_.find(id);
+  if (it != targets_.end() && it->second.paused_until <= now) TryNow(id, now);
+}
+
 void DialScheduler::TryNow(TargetId id, MonoTime now) {
   const auto it = targets_.find(id);
   if (it == targets_.end()) return;

@@ -91,6 +91,9 @@ class DialScheduler {
   MonoTime NextDue() const;
   // The operator wants a try now: an end to backoff, pause and to having been forgotten (SELF).
   void TryNow(TargetId id, MonoTime now);
+  // What this node held against the target was its own mistake: an end to backoff, but not to an
+  // operator's pause.
+  void Forgive(TargetId id, MonoTime now);
   void Connected(TargetId id, const NodeId& node);
   // The try, or the connection it made, ended. SELF: the address is ours; it is forgotten (kept in
   // the list, not dialed).

@@ -58,6 +58,7 @@ class Control {
   void AddPeer(PeerAddress address, bool saved, bool wait,
                std::function<void(absl::StatusOr<AddResult>)> done);
   void RemovePeer(PeerAddress address, bool disconnect, std::function<void(absl::Status)> done);
+  void Forgive(NodeId id);
   void DropPeer(NodeId id, std::string text, Duration away,
                 std::function<void(absl::StatusOr<DropResult>)> done);
   void FindAttempts(peers::AttemptHistory::Query query,

@@ -250,6 +250,14 @@ void Control::OnRemove(const PeerAddress& address, bool disconnect,
   done(saved);
 }
 
+void Control::Forgive(NodeId id) {
+  Post([this, id] {
+    const MonoTime now = shared_.Now();
+    for (const TargetId target : dials_.FindById(id)) dials_.Forgive(target, now);
+    DialDue();
+  });
+}
+
 void Control::DropPeer(NodeId id, std::string text, Duration away,
                        std::function<void(absl::StatusOr<DropResult>)> done) {
   auto shared_done = std::make_shared<decltype(done)>(std::move(done));

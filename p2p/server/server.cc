@@ -213,6 +213,10 @@ void Server::DropPeer(const NodeId& id, const std::string& text, Duration away,
   impl_->control->DropPeer(id, text, away, std::move(done));
 }
 
+void Server::Forgive(const NodeId& id) {
+  if (impl_->running) impl_->control->Forgive(id);
+}
+
 void Server::FindAttempts(const peers::AttemptHistory::Query& query,
                           std::function<void(std::vector<peers::Attempt>)> done) {
   if (!impl_->running) {

@@ -121,6 +121,9 @@ class Server {
   // back at once).
   void DropPeer(const NodeId& id, const std::string& text, Duration away,
                 std::function<void(absl::StatusOr<DropResult>)> done);
+  // What was held against this peer was our own mistake (a plugin that penalised everybody): if we
+  // dial it, it is dialed again now. An operator's drop stays.
+  void Forgive(const NodeId& id);
   void FindAttempts(const peers::AttemptHistory::Query& query,
                     std::function<void(std::vector<peers::Attempt>)> done);
 

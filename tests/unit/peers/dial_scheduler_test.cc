@@ -322,6 +322,16 @@ TEST_F(DialSchedulerTest, ALiftedPauseLetsItComeBackAtOnce) {
   EXPECT_THAT(Due(kNow + 2s), ElementsAre(id));
 }
 
+TEST_F(DialSchedulerTest, ForgivingEndsBackoffButNotAnOperatorsPause) {
+  const TargetId id = dials_.Add(WithId(1), TargetKind::kAdded, false, kNow);
+  for (int i = 0; i < 9; ++i) dials_.Ended(id, Outcome(Reason::kRefused), kNow);
+  dials_.Forgive(id, kNow);
+  EXPECT_THAT(Due(kNow), ElementsAre(id));
+  dials_.Ended(id, Outcome(Reason::kRefused), kNow);
+  dials_.Pause(id, kNow + 1h);
+  dials_.Forgive(id, kNow);
+  EXPECT_THAT(Due(kNow), IsEmpty());
+}
 TEST_F(DialSchedulerTest, TryNowEndsBackoffAndPauseButNotAConnection) {
   const TargetId id = dials_.Add(WithId(1), TargetKind::kAdded, false, kNow);
   for (int i = 0; i < 9; ++i) dials_.Ended(id, Outcome(Reason::kRefused), kNow);

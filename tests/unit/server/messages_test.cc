@@ -168,6 +168,27 @@ TEST(Messages, CapabilitiesComeAndGoWhilePeersAreUp) {
   ASSERT_TRUE(pair.a.WaitUp(c.id()));
 }
 
+// A plugin's mistake about a peer is taken back: the node does not stay away from it.
+TEST(Messages, APeerThatIsForgivenIsDialedAtOnce) {
+  Recorder ra({{"talk", 1, 1, 64}});
+  Recorder rb({{"talk", 1, 1, 64}});
+  TestNode a({.key = 1, .handlers = {&ra}});
+  TestNode b({.key = 2,
+              .listen = "",
+              .peers = {a.Address()},
+              .handlers = {&rb},
+              .more = [](ServerOptions& options) {
+                options.dial_times.backoff_first = options.dial_times.backoff_most =
+                    std::chrono::hours(1);
+              }});
+  ASSERT_TRUE(rb.WaitFor([](Recorder& r) { return r.opened.size() == 1; }));
+  rb.messenger->Disconnect(rb.opened[0].session, Reason::kPluginViolation, "it seemed so");
+  ASSERT_TRUE(rb.WaitFor([](Recorder& r) { return r.closed.size() == 1; }));
+  ASSERT_TRUE(b.WaitFor([&](const Event& e) { return e.kind == EventKind::kPeerClosed; }));
+  b.server().Forgive(a.id());
+  EXPECT_TRUE(rb.WaitFor([](Recorder& r) { return r.opened.size() == 2; }));
+}
+
 TEST(Messages, EveryOpenGetsItsOneClose) {
   Pair pair({{"talk", 1, 4, 1000}, {"walk", 1, 4, 1000}},
             {{"talk", 1, 4, 1000}, {"walk", 1, 4, 1000}});
