@@ -171,6 +171,43 @@ void AddFds(const ServerSnapshot& s, Families& families) {
       .Add(s.fds.reduced ? 1 : 0);
 }
 
+void AddPlugins(const std::vector<plugins::PluginStatus>& loaded, Families& families) {
+  using P = plugins::PluginStatus;
+  const auto each = [&](Families::Family family, const auto& of) {
+    for (const P& plugin : loaded) {
+      family.Add(static_cast<double>(of(plugin)), {{"plugin", plugin.name}});
+    }
+  };
+  each(families.Gauge("helo_plugin_up", "1 while the plugin runs, 0 in every other state."),
+       [](const P& p) { return p.state == plugins::State::kRunning ? 1 : 0; });
+  each(families.Gauge("helo_plugin_sessions", "Peers with whom a capability of it is open."),
+       [](const P& p) { return p.sessions; });
+  each(families.Gauge("helo_plugin_queued_bytes", "What waits for it."),
+       [](const P& p) { return p.queued_bytes; });
+  const auto both = [&](std::string name, std::string help, const auto& in, const auto& out) {
+    Families::Family family = families.Counter(std::move(name), std::move(help));
+    for (const P& p : loaded) {
+      family.Add(static_cast<double>(in(p)), {{"plugin", p.name}, {"direction", "in"}});
+      family.Add(static_cast<double>(out(p)), {{"plugin", p.name}, {"direction", "out"}});
+    }
+  };
+  both(
+      "helo_plugin_messages_total", "Messages from peers to it and back.",
+      [](const P& p) { return p.counters.messages_in; },
+      [](const P& p) { return p.counters.messages_out; });
+  both(
+      "helo_plugin_bytes_total", "Their bytes.", [](const P& p) { return p.counters.bytes_in; },
+      [](const P& p) { return p.counters.bytes_out; });
+  each(families.Counter("helo_plugin_pauses_total", "Times that a peer was not read for its sake."),
+       [](const P& p) { return p.counters.pauses; });
+  each(families.Counter("helo_plugin_slow_total", "Peers closed because it was too slow."),
+       [](const P& p) { return p.counters.slow; });
+  each(families.Counter("helo_plugin_penalties_total", "Peers closed for breaking its protocol."),
+       [](const P& p) { return p.counters.penalties; });
+  each(families.Counter("helo_plugin_faults_total", "Times that it failed and was quarantined."),
+       [](const P& p) { return p.counters.faults; });
+}
+
 void AddProcess(WallTime started, Families& families) {
   families.Gauge("helo_build_info", "Always 1; the version is in the label.")
       .Add(1, {{"version", std::string(Version())}});
@@ -187,12 +224,14 @@ void AddProcess(WallTime started, Families& families) {
 
 }  // namespace
 
-std::string MetricsText(const ServerSnapshot& snapshot, WallTime started) {
+std::string MetricsText(const ServerSnapshot& snapshot, WallTime started,
+                        const std::vector<plugins::PluginStatus>& plugins) {
   Families families;
   AddPeers(snapshot, families);
   AddConnections(snapshot, families);
   AddListeners(snapshot, families);
   AddFds(snapshot, families);
+  AddPlugins(plugins, families);
   AddProcess(started, families);
   return families.Text();
 }

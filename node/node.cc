@@ -262,10 +262,10 @@ absl::Status Node::Impl::StartMetrics(const Config& config) {
   if (!config.metrics) return absl::OkStatus();
   // The snapshot is made by the control thread, the text by this server's own.
   const auto collect = [this](MetricsServer::Answer answer) {
-    server->GetSnapshot([answer = std::move(answer),
-                         since = started](const std::shared_ptr<const ServerSnapshot>& snapshot) {
-      answer([snapshot, since] {
-        return snapshot != nullptr ? MetricsText(*snapshot, since) : std::string();
+    server->GetSnapshot([answer = std::move(answer), since = started, host = plugins.get()](
+                            const std::shared_ptr<const ServerSnapshot>& snapshot) {
+      answer([snapshot, since, host] {
+        return snapshot != nullptr ? MetricsText(*snapshot, since, host->List()) : std::string();
       });
     });
   };

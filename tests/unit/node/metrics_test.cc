@@ -85,6 +85,24 @@ TEST(MetricsText, SaysWhatTheSnapshotSays) {
   }
 }
 
+TEST(MetricsText, TellsOfEachPlugin) {
+  plugins::PluginStatus well;
+  well.name = "gossip";
+  well.state = plugins::State::kRunning;
+  well.sessions = 3;
+  well.counters.messages_in = 7;
+  plugins::PluginStatus ill;
+  ill.name = "broken";
+  ill.state = plugins::State::kQuarantined;
+  ill.counters.faults = 1;
+  const std::string text = MetricsText(Some(), {}, {well, ill});
+  EXPECT_THAT(text, HasSubstr("helo_plugin_up{plugin=\"gossip\"} 1"));
+  EXPECT_THAT(text, HasSubstr("helo_plugin_up{plugin=\"broken\"} 0"));
+  EXPECT_THAT(text, HasSubstr("helo_plugin_sessions{plugin=\"gossip\"} 3"));
+  EXPECT_THAT(text, HasSubstr("helo_plugin_messages_total{plugin=\"gossip\",direction=\"in\"} 7"));
+  EXPECT_THAT(text, HasSubstr("helo_plugin_faults_total{plugin=\"broken\"} 1"));
+}
+
 TEST(MetricsText, NothingThatARemoteSaidIsInIt) {
   EXPECT_THAT(MetricsText(Some(), {}), Not(HasSubstr("evil")));
 }
