@@ -249,12 +249,15 @@ void Channels::Describe(std::vector<std::string>* shared, std::vector<std::strin
       }
     }
   };
+  Sets sent;
   for (const std::vector<Offer>& set : our_sets_) {
+    if (!OurSetSent(set[0].name)) continue;
+    sent.push_back(set);
     Open open;
     if (Shared(set[0].name, &open)) shared->push_back(absl::StrCat(open.name, "/", open.version));
   }
-  only(our_sets_, their_sets_, only_ours);
-  only(their_sets_, our_sets_, only_theirs);
+  only(sent, their_sets_, only_ours);
+  only(their_sets_, sent, only_theirs);
 }
 
 }  // namespace helo::wire

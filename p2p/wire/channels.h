@@ -85,7 +85,8 @@ class Channels {
   std::optional<Open> Close(std::string_view name);
   const std::vector<Open>& opens() const { return opens_; }
 
-  // "echo/1": by set, for people.
+  // "echo/1": by set, for people. An offer of ours that still waits for its turn to be sent is not
+  // there yet, as the peer sees it.
   void Describe(std::vector<std::string>* shared, std::vector<std::string>* only_ours,
                 std::vector<std::string>* only_theirs) const;
 
