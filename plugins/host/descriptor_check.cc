@@ -38,7 +38,7 @@ bool IsName(const char* text, size_t most, std::string& out) {
 absl::Status CheckProtocol(const helo_protocol* p, const std::string& name, uint32_t index,
                            Capability& out) {
   const auto bad = [&](const auto&... words) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(name, ".so's protocol ", index, " ", words..., " (helo_protocol)"));
   };
   if (p == nullptr) return bad("is NULL; point it at a helo_protocol");
@@ -66,7 +66,7 @@ absl::Status CheckProtocol(const helo_protocol* p, const std::string& name, uint
 
 absl::StatusOr<Manifest> CheckDescriptor(const helo_descriptor* d, const std::string& name) {
   const auto bad = [&](const auto&... words) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ".so's descriptor ", words...));
+    return absl::FailedPreconditionError(absl::StrCat(name, ".so's descriptor ", words...));
   };
   if (d == nullptr)
     return bad("is NULL; helo_plugin_query must give one for every major that it is asked for");
@@ -124,9 +124,9 @@ absl::StatusOr<std::vector<CommandInfo>> CheckCommands(const helo_plugin_command
   if (c == nullptr) return commands;
   if (c->struct_size < sizeof(helo_plugin_command) || c->count > kMostCommands ||
       (c->count > 0 && (c->commands == nullptr || c->on_command == nullptr))) {
-    return absl::InvalidArgumentError(absl::StrCat("its helo.command/1 is not whole (struct_size ",
-                                                   c->struct_size, ", count ", c->count,
-                                                   "); see helo/extensions.h"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("its helo.command/1 is not whole (struct_size ", c->struct_size, ", count ",
+                     c->count, "); see helo/extensions.h"));
   }
   std::set<std::string> seen;
   for (uint32_t i = 0; i < c->count; ++i) {
@@ -134,7 +134,7 @@ absl::StatusOr<std::vector<CommandInfo>> CheckCommands(const helo_plugin_command
     const helo_command* command = c->commands[i];
     if (command == nullptr || command->struct_size < sizeof(helo_command) ||
         !IsName(command->name, 32, info.name) || !seen.insert(info.name).second) {
-      return absl::InvalidArgumentError(
+      return absl::FailedPreconditionError(
           absl::StrCat("its command ", i,
                        " has no name [a-z][a-z0-9-]{0,31} of its own; see helo/extensions.h"));
     }

@@ -160,11 +160,11 @@ absl::StatusOr<FileRead> ReadPluginFile(const std::string& dir, const std::strin
   // Once more on the descriptor: what is read is what was judged.
   if (absl::Status status = CheckOne(*path, info, false); !status.ok()) return status;
   if (!S_ISREG(info.st_mode)) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(*path, " is not a regular file; put the plugin's .so there"));
   }
   if (static_cast<uint64_t>(info.st_size) > kMaxFileBytes) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(*path, " has ", HumanBytes(static_cast<uint64_t>(info.st_size)),
                      ", and a plugin may have ", HumanBytes(kMaxFileBytes), "; strip it"));
   }
@@ -188,26 +188,26 @@ absl::Status CheckElf(ByteView contents, std::string_view name) {
   const absl::string_view shown = ToAbsl(name);
   Elf64_Ehdr header{};
   if (contents.size() < EI_NIDENT || std::memcmp(contents.data(), ELFMAG, SELFMAG) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
+    return absl::FailedPreconditionError(absl::StrCat(
         shown, " is not a plugin: it is no ELF shared object; build it with helo_add_plugin()"));
   }
   if (contents[EI_CLASS] != ELFCLASS64 || contents[EI_DATA] != ELFDATA2LSB ||
       contents.size() < sizeof(header)) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(shown, " was built for another kind of machine and this node runs on ",
                      kMachineName, "; build it there"));
   }
   std::memcpy(&header, contents.data(), sizeof(header));
   if (header.e_machine != kMachine) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(shown, " was built for ", MachineName(header.e_machine),
                      " and this node runs on ", kMachineName, "; build it for this machine"));
   }
   if (header.e_type != ET_DYN) {
-    return absl::InvalidArgumentError(
+    return absl::FailedPreconditionError(
         absl::StrCat(shown, " is an ELF file but no shared object; link it with -shared"));
   }
-  const absl::Status cut = absl::InvalidArgumentError(
+  const absl::Status cut = absl::FailedPreconditionError(
       absl::StrCat(shown, " is cut short: it has ", contents.size(),
                    " bytes and its headers name more; copy it again, whole"));
   if (header.e_phentsize != sizeof(Elf64_Phdr) || header.e_phoff > contents.size() ||

@@ -33,7 +33,7 @@ class PluginHost::Busy {
     if (host_.stopping_) {
       status_ = absl::UnavailableError("the node is stopping, and its plugins with it");
     } else if (!host_.busy_.insert(name_).second) {
-      status_ = absl::UnavailableError(
+      status_ = absl::FailedPreconditionError(
           absl::StrCat("the plugin ", ToAbsl(QuoteRemote(name_)),
                        " is being loaded or unloaded at this moment; try again when that is done"));
     } else {
@@ -168,11 +168,9 @@ absl::Status PluginHost::Start(const std::string& name, Entry entry) {
     } else {
       runner->Finished(In(options_.limits.stop_within));
     }
-    return absl::AbortedError(absl::StrCat("the plugin ", name,
-                                           " did not start: ", status.message(),
-                                           "; it is in quarantine: mend it, then helo plugin "
-                                           "reload ",
-                                           name));
+    return absl::FailedPreconditionError(
+        absl::StrCat("the plugin ", name, " did not start: ", status.message(),
+                     "; it is in quarantine: mend it, then helo plugin reload ", name));
   }
   MutexLock lock(mutex_);  // or Attached could pass between the two
   runner->Publish();

@@ -325,7 +325,7 @@ void PluginRunner::Teardown() {
     paused_.clear();
   }
   for (const auto& call : unanswered)
-    call->done(absl::UnavailableError(absl::StrCat("the plugin ", name(), " has stopped")));
+    call->done(absl::FailedPreconditionError(absl::StrCat("the plugin ", name(), " has stopped")));
   if (descriptor_.stop != nullptr) InCall("stop", [&] { descriptor_.stop(plugin_); });
   InCall("destroy", [&] { descriptor_.destroy(plugin_); });
 }

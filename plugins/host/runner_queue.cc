@@ -308,7 +308,11 @@ void PluginRunner::Call(const std::string& command, std::vector<std::string> arg
     size_t bytes = 0;
     for (const std::string& arg : args) bytes += arg.size();
     if (state() != Phase::kRunning) {
-      refused = absl::UnavailableError(absl::StrCat("the plugin ", name(), " does not run"));
+      refused = absl::FailedPreconditionError(
+          state() == Phase::kFaulted
+              ? absl::StrCat("the plugin ", name(), " is in quarantine: ", reason_,
+                             "; helo plugin restart ", name(), " starts it again")
+              : absl::StrCat("the plugin ", name(), " does not run"));
     } else if (it == commands_.end()) {
       std::string all;
       for (const CommandInfo& c : commands_) absl::StrAppend(&all, all.empty() ? "" : ", ", c.name);

@@ -63,7 +63,9 @@ std::string RenderPlugins(const pb::ListPluginsResponse& all, const View& view) 
     if (!plugin.reason().empty()) {
       absl::StrAppend(&reasons, plugin.name(), " is ", plugin.state(), ": ", plugin.reason(), "\n");
       if (plugin.state() == "quarantined") {
-        absl::StrAppend(&reasons, "  helo plugin restart ", plugin.name(), " starts it again\n");
+        absl::StrAppend(&reasons, "  helo plugin restart ", plugin.name(),
+                        " starts it again; reload ", plugin.name(),
+                        " takes its file and configuration as they are now\n");
       }
     }
   }
