@@ -368,9 +368,20 @@ void AddLocalCommands(CLI::App& app, Values& values) {
   Add(app, values, "version", "the version of this tool", "  helo version", Version);
 }
 
-std::string WithoutCommand(const CLI::App& app) {
-  const std::vector<std::string> left = app.remaining();
-  if (left.empty()) return "which command? See: helo --help";
+// The innermost command that was recognised, `helo` itself if there was none, and how it is called.
+std::pair<const CLI::App*, std::string> Innermost(const CLI::App& app) {
+  const CLI::App* at = &app;
+  std::string words = "helo";
+  while (!at->get_subcommands().empty()) {
+    at = at->get_subcommands().front();
+    absl::StrAppend(&words, " ", at->get_name());
+  }
+  return {at, words};
+}
+
+std::string WithoutCommand(const CLI::App& app, const std::vector<std::string>& left,
+                           const std::string& words) {
+  if (left.empty()) return absl::StrCat("which command? See: ", words, " --help");
   std::string nearest;
   size_t least = 3;  // farther than two letters is another word
   for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; })) {
@@ -379,9 +390,10 @@ std::string WithoutCommand(const CLI::App& app) {
     least = distance;
     nearest = command->get_name();
   }
-  return absl::StrCat("there is no command '", left.front(), "'. ",
-                      nearest.empty() ? "" : absl::StrCat("Did you mean helo ", nearest, "? "),
-                      "See: helo --help");
+  return absl::StrCat(
+      "there is no command '", left.front(), "'. ",
+      nearest.empty() ? "" : absl::StrCat("Did you mean ", words, " ", nearest, "? "),
+      "See: ", words, " --help");
 }
 
 }  // namespace
@@ -409,15 +421,13 @@ int Run(const std::vector<std::string>& arguments, const Environment& env) {
     *env.out << app.help() << std::flush;
     return static_cast<int>(Exit::kOk);
   } catch (const CLI::ParseError& error) {
-    const std::vector<CLI::App*> chosen = app.get_subcommands();
-    const std::string words =
-        chosen.empty() && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr
-            ? WithoutCommand(app)
-            : absl::StrCat(error.what(), ". See: helo ",
-                           chosen.empty() ? "" : absl::StrCat(chosen.front()->get_name(), " "),
-                           "--help");
+    const auto [command, words] = Innermost(app);
+    const bool lacks_command = command->get_require_subcommand_min() > 0 &&
+                               dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
     Session session(env, values.globals);
-    return static_cast<int>(session.Fail(absl::InvalidArgumentError(words)));
+    return static_cast<int>(session.Fail(absl::InvalidArgumentError(
+        lacks_command ? WithoutCommand(*command, app.remaining(/*recurse=*/true), words)
+                      : absl::StrCat(error.what(), ". See: ", words, " --help"))));
   }
   Session session(env, values.globals);
   Exit exit = values.command(session);

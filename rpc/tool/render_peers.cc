@@ -52,6 +52,7 @@ struct PeerColumn {
   Column column;
   bool wide_only;
   std::function<std::string(const pb::Peer&)> text;
+  std::function<std::string(const pb::Peer&)> brief = nullptr;  // where the text has no room
 };
 
 std::vector<PeerColumn> PeerColumns(size_t id_digits) {
@@ -61,7 +62,10 @@ std::vector<PeerColumn> PeerColumns(size_t id_digits) {
       {{"ADDRESS"}, false, [](const pb::Peer& p) { return p.remote(); }},
       {{"LOCAL"}, true, [](const pb::Peer& p) { return p.local(); }},
       {{"AGENT", false, 8}, false, [](const pb::Peer& p) { return p.user_agent(); }},
-      {{"SHARED", false, 8, 2}, false, [](const pb::Peer& p) { return Join(p.shared()); }},
+      {{"SHARED", false, 8, 2},
+       false,
+       [](const pb::Peer& p) { return Join(p.shared()); },
+       [](const pb::Peer& p) { return absl::StrCat(p.shared_size(), " names"); }},
       {{"ONLY OURS"}, true, [](const pb::Peer& p) { return Join(p.only_ours()); }},
       {{"ONLY THEIRS"}, true, [](const pb::Peer& p) { return Join(p.only_theirs()); }},
       {{"AGE", true}, false, [](const pb::Peer& p) { return CompactDuration(Millis(p.age_ms())); }},
@@ -152,7 +156,10 @@ std::string RenderPeers(const std::vector<pb::Peer>& peers, const View& view) {
   for (const pb::Peer& peer : peers) {
     std::vector<Cell> row;
     row.reserve(used.size());
-    for (const PeerColumn& column : used) row.emplace_back(column.text(peer));
+    for (const PeerColumn& column : used) {
+      row.emplace_back(column.text(peer));
+      if (column.brief) row.back().brief = column.brief(peer);
+    }
     table.AddRow(std::move(row));
   }
   Style style = view.style;

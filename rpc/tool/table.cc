@@ -136,6 +136,10 @@ std::string Table::Render(const Style& style, std::string_view indent,
       Shrink(columns_, shown, room, widths);
     }
   }
+  const auto fit = [&](const Cell& cell, size_t width) -> const std::string& {
+    const bool cut = DisplayWidth(cell.text) > width;
+    return cut && !cell.brief.empty() && DisplayWidth(cell.brief) <= width ? cell.brief : cell.text;
+  };
   const auto line = [&](const auto& text_of, const auto& colour_of) {
     std::string out(indent);
     size_t pending = 0;  // blanks owed: none are written at the end of a line
@@ -158,7 +162,8 @@ std::string Table::Render(const Style& style, std::string_view indent,
   std::string out =
       line([&](size_t i) { return columns_[i].title; }, [](size_t) { return Colour::kBold; });
   for (const std::vector<Cell>& row : rows_) {
-    out += line([&](size_t i) { return row[i].text; }, [&](size_t i) { return row[i].colour; });
+    out += line([&](size_t i) { return fit(row[i], widths[i]); },
+                [&](size_t i) { return row[i].colour; });
   }
   for (size_t i = 0; i < columns_.size(); ++i) {
     if (!shown[i]) hidden.push_back(columns_[i].title);

@@ -31,6 +31,7 @@ struct Cell {
   Cell(const char* t) : text(t), colour(Colour::kNone) {}
   std::string text;
   Colour colour;
+  std::string brief;  // instead of the text where that would be cut; empty: it is cut
 };
 
 class Table {

@@ -52,6 +52,16 @@ TEST(Tables, NeverExceedTheTerminalUnlessNothingIsLeftToGive) {
   }
 }
 
+TEST(Tables, ShowWhatIsBriefInsteadOfACutText) {
+  Table table({{"ID"}, {"SHARED", false, 7}});
+  Cell many("chainstatus/1,echo/1");
+  many.brief = "2 names";
+  table.AddRow({"3f", many});
+  table.AddRow({"9c", "echo/1"});
+  EXPECT_EQ(table.Render({false, 12}), "ID  SHARED\n3f  2 names\n9c  echo/1\n");
+  EXPECT_THAT(table.Render({}), HasSubstr("chainstatus/1,echo/1"));
+}
+
 TEST(Tables, EndNoLineWithBlanks) {
   Table table({{"A"}, {"B"}});
   table.AddRow({"x", ""});
