@@ -100,6 +100,25 @@ class Compose(unittest.TestCase):
         self.assertEqual(0, reach(4356).returncode, reach(4356).stderr)
         self.assertIn("Connection refused", reach(4357).stderr)
 
+    def test_2_the_plugins_run_and_are_roots_own(self):
+        for node in (*NAMED, "extra"):
+            listed = json.loads(self.tool(node, "plugins", "--json").stdout)["plugins"]
+            self.assertEqual({"chainstatus": "running", "echo": "running", "gossip": "running"},
+                             {plugin["name"]: plugin["state"] for plugin in listed}, node)
+        container = run("docker", "ps", "-q", "--filter", f"label=com.docker.compose.project={self.project}",
+                        "--filter", "label=com.docker.compose.service=n1").stdout.strip()
+        folder = "/usr/local/lib/helo/plugins"
+        held = run("docker", "exec", container, "sh", "-c", f"stat -c '%u:%g %a %n' {folder} {folder}/*").stdout
+        self.assertEqual([f"0:0 755 {folder}", *(f"0:0 644 {folder}/{name}.so" for name in
+                                                 ("chainstatus", "echo", "gossip"))], held.splitlines())
+        self.assertEqual("sent to 4 of 4 peers\n", self.tool("n1", "plugin", "call", "gossip", "publish", "hello").stdout)
+        for node in (*NAMED, "extra"):
+            kit.eventually(f"{node} has seen it", lambda node=node: '"hello"' in self.tool(
+                node, "plugin", "call", "gossip", "log").stdout)
+        heads = self.tool("n1", "plugin", "call", "chainstatus", "heads").stdout
+        for height in range(100, 105):
+            self.assertIn(f"  {height}  ", heads)
+
     def test_3_a_killed_node_comes_back_with_another_address(self):
         lost = self.id("n2")
         before = self.status()["n2"][4]

@@ -59,6 +59,18 @@ class Testnet(kit.Case):
         # The keys, and so the ids, are the same on every machine.
         self.assertIn("44ff7fa87f54f2f7d0abc411ad17f97206c0ab7816bde1c0d3222f62970469bf", self.peers("n1"))
 
+        # What `up` tells to try next about the plugins, word for word.
+        for line in ("n1 plugins", "n1 plugin call gossip publish hello", "n4 plugin call gossip log",
+                     "n1 plugin call chainstatus heads"):
+            self.assertIn(f"\n  scripts/testnet exec {line}\n", up)
+        said = self.run_testnet("exec", "n1", "plugin", "call", "gossip", "publish", "hello").stdout
+        self.assertEqual("sent to 3 of 3 peers\n", said)
+        for name in ("n1", "n2", "n3", "n4"):
+            kit.eventually(f"{name} has seen it", lambda name=name: '"hello"' in self.run_testnet(
+                "exec", name, "plugin", "call", "gossip", "log").stdout)
+        heads = self.run_testnet("exec", "n1", "plugin", "call", "chainstatus", "heads").stdout
+        self.assertEqual(["101", "102", "103", "104"], sorted(re.findall(r"  (10\d)  ", heads)), heads)
+
         self.run_testnet("kill", "n2")
         self.assertEqual("stopped", self.status()["n2"][1])
         kit.eventually("n1 has lost n2", lambda: self.status()["n1"][3] == "2")
@@ -103,6 +115,12 @@ class Testnet(kit.Case):
         self.assertNotEqual(0, done.returncode)
         self.assertIn("plenty", done.stderr)
         self.assertRegex(done.stderr, r"n1: ")
+
+    def test_other_plugins_can_be_named_instead(self):
+        up = self.run_testnet("up", "2", "--", "--plugin", "echo").stdout
+        self.assertNotIn("gossip", up)
+        listed = json.loads(self.run_testnet("exec", "n1", "plugins", "--json").stdout)["plugins"]
+        self.assertEqual(["echo"], [plugin["name"] for plugin in listed])
 
     def test_a_port_in_use_is_named_before_anything_starts(self):
         with socket.create_server(("127.0.0.1", self.base + 2)):
