@@ -34,7 +34,7 @@ constexpr char kMore[] =
     "  helo peers --sort rtt             who is connected, nearest first\n"
     "  helo add helo://10.0.0.7:4356 --wait 5s\n"
     "  helo history --direction out      why somebody is not connected\n"
-    "  helo plugin call gossip publish hi a command of a plugin's own\n"
+    "  helo plugin call gossip log       a command of a plugin's own\n"
     "  helo probe 10.0.0.7:4356          would that node take us, and where does it stop\n"
     "  helo doctor                       is this machine fit for a node\n"
     "  helo explain WRONG_NETWORK";
