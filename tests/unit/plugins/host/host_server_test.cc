@@ -1,5 +1,9 @@
 // The host under real servers: a plugin that is loaded later speaks with peers that were there
 // before, over TLS, and leaves them connected when it goes.
+#include <atomic>
+#include <filesystem>
+#include <iterator>
+
 #include "plugins/host/plugin_host.h"
 #include "tests/plugins/probe.h"
 #include "tests/unit/plugins/host/scratch.h"
@@ -131,6 +135,61 @@ TEST(HostServer, ASlowPluginsPeerIsPausedAndLosesNothing) {
   EXPECT_FALSE(blocked);
   EXPECT_TRUE(a.probe.WaitFor("all"));
   EXPECT_EQ(a.host->List().at(0).counters.dropped, 0u);
+}
+
+// A thousand lives beside peers that are connected all the while and talk whenever they can. A
+// connection takes 64 changes of offers in a minute (WIRE 7), so the peer is another one every 20
+// lives.
+TEST(HostServer, AThousandLivesBesideLivePeers) {
+  constexpr int kPeers = 50;
+  constexpr int kLives = 20;  // of each peer
+  PluginNode a(1);
+  a.probe.quiet = true;
+  std::atomic<uint64_t> answered{0};
+  a.probe.on_message = [&](helo_session s, uint32_t type, std::string_view text) -> helo_verdict {
+    if (a.Send(s, type, text) == HELO_OK) answered.fetch_add(1);
+    return HELO_V_OK;
+  };
+  ASSERT_TRUE(a.Load().ok());  // what the first one brings stays
+  ASSERT_TRUE(a.host->Unload("probe", std::chrono::seconds(1)).ok());
+  const auto descriptors = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), {});
+  };
+  std::ptrdiff_t before = 0;
+  for (int peer = 0; peer < kPeers; ++peer) {
+    PluginNode b(2, {a.node->Address()});
+    b.probe.quiet = true;
+    b.probe.on_open = [&](helo_session s) {
+      for (int i = 0; i < 20; ++i) b.Send(s, 0, std::string(100, 'x'));
+    };
+    b.probe.on_message = [&](helo_session s, uint32_t type, std::string_view text) -> helo_verdict {
+      b.Send(s, type, text);
+      return HELO_V_OK;
+    };
+    ASSERT_TRUE(b.Load().ok());
+    ASSERT_TRUE(a.node->WaitUp(b.node->id()));
+    if (peer == 0) before = descriptors();
+    for (int life = 0; life < kLives; ++life) {
+      const absl::Status loaded = a.Load();
+      ASSERT_TRUE(loaded.ok()) << peer << "." << life << ": " << loaded;
+      ASSERT_TRUE(a.probe.WaitFor("open")) << peer << "." << life;
+      ASSERT_TRUE(b.probe.WaitFor("open")) << peer << "." << life;
+      const auto unloaded = a.host->Unload("probe", std::chrono::milliseconds(life % 4));
+      ASSERT_TRUE(unloaded.ok()) << peer << "." << life << ": " << unloaded.status();
+      EXPECT_TRUE(unloaded->unmapped) << unloaded->note;
+      EXPECT_EQ(a.probe.Count("open"), a.probe.Count("close")) << peer << "." << life;
+      EXPECT_EQ(a.probe.Count("create"), a.probe.Count("destroy"));
+      EXPECT_TRUE(b.probe.WaitFor("close")) << peer << "." << life;
+      EXPECT_EQ(b.probe.Count("open"), b.probe.Count("close"));
+      a.probe.Clear();
+      b.probe.Clear();
+    }
+    EXPECT_TRUE(a.node->Lists(b.node->id())) << "it was connected all the while";
+    if (peer + 1 == kPeers) {
+      EXPECT_EQ(descriptors(), before);
+    }
+  }
+  EXPECT_GT(answered.load(), 0U);
 }
 
 }  // namespace
