@@ -1,6 +1,7 @@
 // helo-bare: what a figure of the node is held against. One thread, one epoll loop, OpenSSL with
-// the node's own settings (or no TLS at all): every byte that comes is sent back. It knows no
-// HELLO, no table and no fairness; it is the loop that everybody writes.
+// the node's own settings (or no TLS at all): every byte that comes is sent back, or with --sink
+// one for so many. It knows no HELLO, no table and no fairness; it is the loop that everybody
+// writes.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
@@ -24,7 +25,7 @@
 #include "p2p/base/endpoint.h"
 #include "p2p/base/text.h"
 #include "p2p/net/socket.h"
-#include "tests/bench/client_tls.h"
+#include "tests/bench/client.h"
 
 namespace helo::load {
 namespace {
@@ -32,12 +33,17 @@ namespace {
 struct Peer {
   net::UniqueFd fd;
   Ssl ssl;  // freed before the descriptor is closed
+  std::vector<unsigned char> unsent;
+  size_t swallowed = 0;  // by a sink, since it last said so
 };
 
 class BareServer {
  public:
-  BareServer(SSL_CTX* context, net::UniqueFd listening)
-      : context_(context), listening_(std::move(listening)), epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+  BareServer(SSL_CTX* context, net::UniqueFd listening, bool sink)
+      : context_(context),
+        listening_(std::move(listening)),
+        sink_(sink),
+        epoll_(epoll_create1(EPOLL_CLOEXEC)) {
     Watch(listening_.FdDoNotKeep(), EPOLLIN);
   }
 
@@ -81,7 +87,7 @@ class BareServer {
       }
       peer.fd = std::move(fd);
       Peer& kept = peers_.insert_or_assign(raw, std::move(peer)).first->second;
-      Watch(raw, EPOLLIN | EPOLLRDHUP | EPOLLET);
+      Watch(raw, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
       if (!Serve(kept)) peers_.erase(raw);
     }
   }
@@ -97,14 +103,33 @@ class BareServer {
         continue;
       }
       ERR_clear_error();
+      if (!peer.unsent.empty()) {
+        const bool sent = Write(peer, peer.unsent.data(), peer.unsent.size());
+        if (!sent) return SSL_get_error(peer.ssl.get(), -1) == SSL_ERROR_WANT_WRITE;
+        peer.unsent.clear();
+      }
       const int n = SSL_read(peer.ssl.get(), buffer_.data(), static_cast<int>(buffer_.size()));
       if (n <= 0) return SSL_get_error(peer.ssl.get(), n) == SSL_ERROR_WANT_READ;
-      if (SSL_write(peer.ssl.get(), buffer_.data(), n) != n) return false;
+      auto answer = static_cast<size_t>(n);
+      if (sink_) {
+        peer.swallowed += answer;
+        answer = peer.swallowed / kAcknowledgedBytes;
+        peer.swallowed %= kAcknowledgedBytes;
+      }
+      if (answer > 0 && !Write(peer, buffer_.data(), answer))
+        peer.unsent.assign(buffer_.begin(), buffer_.begin() + static_cast<std::ptrdiff_t>(answer));
     }
   }
 
+  // Whole records of up to 16 KiB; false: nothing of it, for want of room (or for ever).
+  static bool Write(const Peer& peer, const unsigned char* bytes, size_t size) {
+    return SSL_write(peer.ssl.get(), bytes, static_cast<int>(size)) == static_cast<int>(size);
+  }
+
   SSL_CTX* context_;
-  net::UniqueFd listening_, epoll_;
+  net::UniqueFd listening_;
+  const bool sink_;
+  net::UniqueFd epoll_;
   std::unordered_map<int, Peer> peers_;
   std::array<unsigned char, 16384> buffer_{};
 };
@@ -118,6 +143,8 @@ int Main(int argc, char** argv) {
   CLI::App app("The least server there is, over TLS or TCP: sends back what comes.", "helo-bare");
   bool tcp = false;
   app.add_flag("--tcp", tcp, "no TLS");
+  bool sink = false;
+  app.add_flag("--sink", sink, "over TLS: one byte back for every 65536");
   CLI11_PARSE(app, argc, argv);
   std::signal(SIGPIPE, SIG_IGN);
   rlimit limit{};
@@ -148,7 +175,7 @@ int Main(int argc, char** argv) {
   }
   std::printf("127.0.0.1:%d\n", ntohs(address.sin_port));
   std::fflush(stdout);
-  BareServer(context.get(), std::move(listening)).Run();
+  BareServer(context.get(), std::move(listening), sink).Run();
   return 0;
 }
 

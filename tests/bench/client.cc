@@ -26,6 +26,10 @@ bool OverTls(Goal goal) {
   return goal == Goal::kTls || goal == Goal::kTlsPayload || goal == Goal::kUp;
 }
 
+bool Stays(Exit exit) {
+  return exit == Exit::kStay || exit == Exit::kPing || exit == Exit::kMessages;
+}
+
 }  // namespace
 
 Client::Client(net::EventLoop& loop, FdPool& pool, const ClientTls& tls, ClientOwner& owner,
@@ -186,7 +190,7 @@ void Client::ReadAll() {
       if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return;
       const bool notified = error == SSL_ERROR_ZERO_RETURN;
       if (session_ && !session_->closing()) session_->ReceiveEof(loop_.Now(), notified);
-      const bool wanted = reached_ && errand_.exit != Exit::kStay && errand_.exit != Exit::kPing;
+      const bool wanted = reached_ && !Stays(errand_.exit);
       if (error == SSL_ERROR_SYSCALL && errno == ECONNRESET) {
         End(wanted ? Outcome::kDone : Outcome::kReset, detail_.empty() ? "reset" : detail_);
       } else {
@@ -221,12 +225,17 @@ void Client::Take(ByteView bytes) {
     next_ping_ = loop_.Now() + errand_.ping_pause;
     return;
   }
+  if (reached_ && errand_.exit == Exit::kMessages) {
+    Answered(errand_.one_way ? bytes.size() * kAcknowledgedBytes : bytes.size());
+    return;
+  }
   if (reached_) return;
   const bool payload = errand_.goal == Goal::kTcpPayload || errand_.goal == Goal::kTlsPayload;
   if (payload ? received_ >= errand_.payload : errand_.goal == Goal::kSend) Reached();
 }
 
 void Client::Flush() {
+  if (errand_.exit == Exit::kMessages && reached_) Pour();
   if (!session_) return;
   for (;;) {
     const ByteView pending = session_->Pending();
@@ -237,7 +246,7 @@ void Client::Flush() {
     if (n <= 0) {
       const int error = SSL_get_error(ssl_.get(), n);
       if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return;
-      End(reached_ && errand_.exit != Exit::kStay ? Outcome::kDone : Outcome::kReset, "write");
+      End(reached_ && !Stays(errand_.exit) ? Outcome::kDone : Outcome::kReset, "write");
       return;
     }
     session_->Sent(loop_.Now(), static_cast<size_t>(n), 0, true);
@@ -251,10 +260,16 @@ void Client::Flush() {
 }
 
 bool Client::Write(ByteView bytes) {
-  const bool sent = OverTls(errand_.goal)
-                        ? SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) ==
-                              static_cast<int>(bytes.size())
-                        : socket_.Send(bytes).bytes == bytes.size();
+  bool sent = true;
+  if (!OverTls(errand_.goal)) {
+    sent = socket_.Send(bytes).bytes == bytes.size();
+  } else {
+    for (; sent && !bytes.empty();) {  // a record at a time
+      const int n = SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
+      sent = n > 0;
+      if (sent) bytes = bytes.subspan(static_cast<size_t>(n));
+    }
+  }
   if (!sent) End(Outcome::kReset, "write");
   return sent;
 }
@@ -270,7 +285,17 @@ void Client::OnUp() { up_ = true; }
 void Client::OnOpen(const wire::OpenChannel& channel) { echo_ = channel.open_id; }
 
 void Client::OnMessage(uint32_t /*open_id*/, uint16_t type, ByteView payload) {
-  if (type != kEchoPong || payload.size() != errand_.payload) return;
+  if (type != kEchoPong) return;
+  if (errand_.exit == Exit::kMessages) {
+    if (!errand_.one_way) {
+      Answered(wire::kFrameHeaderBytes + payload.size());
+    } else if (!marks_.empty()) {
+      Answered(marks_.front());
+      marks_.pop_front();
+    }
+    return;
+  }
+  if (payload.size() != errand_.payload) return;
   owner_.OnRoundTrip(loop_.Now() - pinged_);
   next_ping_ = loop_.Now() + errand_.ping_pause;
 }
@@ -322,6 +347,53 @@ void Client::LeaveNow() {
       deadline_ = kNever;
       next_ping_ = loop_.Now();
       return;
+    case Exit::kMessages:
+      deadline_ = kNever;
+      payload_.assign(errand_.payload, 0x5a);
+      Flush();
+      return;
+  }
+}
+
+size_t Client::FrameBytes() const { return wire::kFrameHeaderBytes + errand_.payload; }
+
+void Client::Answered(uint64_t bytes) {
+  on_their_way_ -= std::min(bytes, on_their_way_);
+  answered_ += bytes;
+  if (answered_ < FrameBytes()) return;
+  owner_.OnMessages(answered_ / FrameBytes());
+  answered_ %= FrameBytes();
+}
+
+void Client::Pour() {
+  const size_t frame = FrameBytes();
+  const MonoTime now = loop_.Now();
+  while (session_ && !session_->closing() && on_their_way_ + frame <= errand_.window) {
+    if (session_->Send(now, echo_, errand_.one_way ? kEchoPong : kEchoPing, payload_) !=
+        wire::SendStatus::kOk)
+      return;
+    on_their_way_ += frame;
+    unmarked_ += frame;
+    if (!errand_.one_way || unmarked_ < kAcknowledgedBytes) continue;
+    session_->Send(now, echo_, kEchoPing, {});
+    marks_.push_back(std::exchange(unmarked_, 0));
+  }
+  while (!session_ && !ended_) {
+    const size_t room = errand_.window - std::min<uint64_t>(on_their_way_, errand_.window);
+    const size_t fresh =
+        std::min(room / frame * frame, kBuffer - std::min(kBuffer, poured_.size()));
+    poured_.resize(poured_.size() + fresh, 0x5a);
+    on_their_way_ += fresh;
+    if (poured_.empty()) return;
+    ERR_clear_error();
+    const int n = SSL_write(ssl_.get(), poured_.data(), static_cast<int>(poured_.size()));
+    if (n <= 0) {
+      const int error = SSL_get_error(ssl_.get(), n);
+      if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
+        End(Outcome::kReset, "write");
+      return;
+    }
+    poured_.erase(poured_.begin(), poured_.begin() + n);
   }
 }
 

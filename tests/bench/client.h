@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,7 +32,12 @@ enum class Exit : uint8_t {
   kViolate,     // a frame on a channel that nobody offered: they close
   kStay,        // idle, pings answered, until told
   kPing,        // round trips: echo/1, or bytes over bare TLS or TCP
+  kMessages,    // as many messages as `window` lets be unanswered: echo/1, or the same bytes bare
 };
+
+// Messages that nobody answers are acknowledged after this many bytes: by the PONG to an empty PING
+// that follows them, or by one byte of helo-bare --sink.
+inline constexpr size_t kAcknowledgedBytes = 65536;
 
 struct Errand {
   Goal goal = Goal::kUp;
@@ -43,7 +49,9 @@ struct Errand {
   std::string alpn = "helo/1";
   Bytes bytes = {};              // of kSend
   bool await_answer = true;      // of kSend
-  size_t payload = 100;          // of the payload goals and kPing
+  size_t payload = 100;          // of the payload goals, kPing and kMessages
+  size_t window = 0;             // of kMessages: bytes that are on their way, headers included
+  bool one_way = false;          // of kMessages: PONGs, which the node takes without an answer
   bool refuse = false;           // answers the acceptor's HELLO with a refusing VERDICT
   bool refused_is_well = false;  // to be refused is what it is for
   bool without_certificate = false;
@@ -61,7 +69,8 @@ class ClientOwner {
   virtual ~ClientOwner() = default;
   virtual void OnGoal(Client& client, Duration took) = 0;
   virtual void OnRoundTrip(Duration took) = 0;
-  virtual void OnEnded(Client& client) = 0;  // destroy it; nothing else will be called
+  virtual void OnMessages(uint64_t messages) = 0;  // answered, or acknowledged
+  virtual void OnEnded(Client& client) = 0;        // destroy it; nothing else will be called
 };
 
 class Client final : public net::Watcher, private wire::SessionSink {
@@ -104,6 +113,9 @@ class Client final : public net::Watcher, private wire::SessionSink {
   void Reached();
   void LeaveNow();
   void Ping();
+  void Pour();  // as many messages as the window has room for
+  void Answered(uint64_t bytes);
+  size_t FrameBytes() const;
   void OnTimer();
   void Arm();
   void End(Outcome outcome, std::string detail = {});
@@ -121,6 +133,11 @@ class Client final : public net::Watcher, private wire::SessionSink {
   MonoTime began_{}, deadline_ = kNever, pinged_{}, next_ping_ = kNever;
   size_t received_ = 0;
   uint32_t echo_ = 0;  // open id
+  uint64_t on_their_way_ = 0,
+           unmarked_ = 0;       // of kMessages: bytes not answered; since the last mark
+  uint64_t answered_ = 0;       // bytes of a message that is not wholly answered
+  std::deque<uint64_t> marks_;  // bytes in front of each mark
+  Bytes payload_, poured_;      // one message; bare bytes that are not written yet
   net::Socket socket_;
   Ssl ssl_;  // before the socket is closed
   net::Registration registration_;

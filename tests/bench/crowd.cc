@@ -15,6 +15,10 @@ constexpr size_t kMostSamples = 4'000'000;
 
 std::atomic<bool> stop_asked{false};
 
+bool Stays(Exit exit) {
+  return exit == Exit::kStay || exit == Exit::kPing || exit == Exit::kMessages;
+}
+
 double Ms(Duration d) { return std::chrono::duration<double, std::milli>(d).count(); }
 double Seconds(Duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -121,7 +125,7 @@ void Crowd::OnGoal(Client& client, Duration took) {
   ++tally_.reached;
   if (tally_.goal_ms.size() < kMostSamples) tally_.goal_ms.push_back(Ms(took));
   const Exit exit = client.errand().exit;
-  if (exit != Exit::kStay && exit != Exit::kPing) return;
+  if (!Stays(exit)) return;
   --in_flight_;
   ++there_;
   staying_.push_back(client.index);
@@ -133,6 +137,7 @@ void Crowd::AllThere() {
   all_there_ = true;
   began_ = churned_ = loop_->Now();
   owed_ = leaving_ = 0;
+  tally_.messages = 0;
   ends_ = began_ + options_.duration;
   if (options_.all_there) options_.all_there();
 }
@@ -156,8 +161,7 @@ void Crowd::OnEnded(Client& client) {
     ++tally_.troubles[client.detail()];
   }
   const Exit exit = client.errand().exit;
-  const bool stayed = exit == Exit::kStay || exit == Exit::kPing;
-  if (stayed && client.reached()) {
+  if (Stays(exit) && client.reached()) {
     --there_;
     if (!finishing_) ++tally_.lost;
   } else {

@@ -38,6 +38,7 @@ struct Tally {
   std::vector<double> goal_ms, round_trip_ms;
   double seconds = 0;
   uint64_t pings_answered = 0, pongs_seen = 0;  // of those that stayed
+  uint64_t messages = 0;                        // answered or acknowledged, since all were there
 };
 
 class Crowd final : private ClientOwner {
@@ -56,6 +57,7 @@ class Crowd final : private ClientOwner {
       : files_(PoolKind::kFiles, 16), sockets_(PoolKind::kOutbound, most_fds) {}
   void OnGoal(Client& client, Duration took) override;
   void OnRoundTrip(Duration took) override;
+  void OnMessages(uint64_t messages) override { tally_.messages += messages; }
   void OnEnded(Client& client) override;
 
   absl::Status Prepare();

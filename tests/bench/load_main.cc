@@ -37,6 +37,12 @@ void AddOptions(CLI::App& app, Settings& s) {
       ->capture_default_str();
   app.add_option("--network", s.network, "name of the network")->capture_default_str();
   app.add_option("--payload", s.payload, "bytes there and back")->capture_default_str();
+  app.add_option("--window", s.window, "bytes of messages a peer that wait for an answer")
+      ->capture_default_str();
+  app.add_option("--direction", s.direction,
+                 "of messages: echo, each is answered; in, none is (helo-bare needs --sink)")
+      ->check(CLI::IsMember(Directions()))
+      ->capture_default_str();
   app.add_option("--pause-us", s.pause_us, "between two round trips")->capture_default_str();
   app.add_option("--patience", s.patience, "seconds until a connection counts as timed out")
       ->capture_default_str();

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "p2p/base/text.h"
+#include "p2p/wire/frame.h"
 
 namespace helo::load {
 namespace {
@@ -153,6 +154,14 @@ absl::StatusOr<Next> ErrandsOf(const Settings& s, const Bytes& flight,
   } else if (s.mode == "ping") {
     if (s.bare || s.tcp) errand.goal = payload;
     errand.exit = Exit::kPing;
+  } else if (s.mode == "messages") {
+    if (s.tcp) return absl::InvalidArgumentError("messages go over TLS: --tcp has no meaning here");
+    if (s.bare) errand.goal = Goal::kTls;
+    errand.exit = Exit::kMessages;
+    // A window that no acknowledgement could open again is none.
+    errand.window =
+        std::max(s.window, 2 * (s.payload + wire::kFrameHeaderBytes + kAcknowledgedBytes));
+    errand.one_way = s.direction == "in";
   } else {
     return absl::InvalidArgumentError(absl::StrCat("there is no mode \"", s.mode, "\""));
   }
@@ -160,7 +169,8 @@ absl::StatusOr<Next> ErrandsOf(const Settings& s, const Bytes& flight,
 }
 
 bool Stays(const std::string& mode) {
-  return mode == "hold" || mode == "churn" || mode == "silent" || mode == "ping";
+  return mode == "hold" || mode == "churn" || mode == "silent" || mode == "ping" ||
+         mode == "messages";
 }
 
 absl::StatusOr<CrowdOptions> OptionsOf(const Settings& s) {
@@ -175,7 +185,7 @@ absl::StatusOr<CrowdOptions> OptionsOf(const Settings& s) {
   const bool has_identity = s.mode != "connect" && s.mode != "replay" && s.mode != "silent";
   options.identities = has_identity ? std::max<uint64_t>(s.identities, s.in_flight) : 0;
   if (Stays(s.mode)) {
-    if (s.mode == "ping" && s.count == 0) options.count = 1;
+    if ((s.mode == "ping" || s.mode == "messages") && s.count == 0) options.count = 1;
     if (options.count == 0) {
       return absl::InvalidArgumentError(absl::StrCat(s.mode, " needs --count: how many to hold"));
     }
@@ -200,6 +210,9 @@ const std::vector<Mode>& Modes() {
       {"hold", "hold --count idle peers that answer pings, for --seconds from when all are there"},
       {"churn", "hold --count peers and replace --churn of them a second"},
       {"ping", "round trips of --payload bytes through a handler, over one established peer"},
+      {"messages",
+       "messages of --payload bytes, as many as --window lets be on their way, over "
+       "--count peers: what goes through a handler in a second, and what each costs"},
       {"cycle", "connect, handshake and end by --close-path"},
   };
   return modes;
@@ -209,6 +222,11 @@ const std::vector<std::string>& ClosePaths() {
   static const std::vector<std::string> paths = {"peer", "us",  "reset", "timeout",
                                                  "gate", "tls", "hello", "verdict"};
   return paths;
+}
+
+const std::vector<std::string>& Directions() {
+  static const std::vector<std::string> directions = {"echo", "in"};
+  return directions;
 }
 
 absl::StatusOr<Report> RunMode(const Settings& s) {
@@ -238,6 +256,7 @@ absl::StatusOr<Report> RunMode(const Settings& s) {
   if (!next.ok()) return next.status();
 
   Report report;
+  report.payload = s.payload;
   report.mode = s.mode == "cycle" ? "cycle " + s.close_path : s.mode;
   const auto look = [&](std::optional<Usage>& into) -> absl::Status {
     if (s.pid == 0) return absl::OkStatus();

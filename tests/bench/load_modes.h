@@ -20,7 +20,8 @@ struct Settings {
   uint64_t count = 0, identities = 256, seed = 1;
   size_t in_flight = 32;
   double seconds = 0, rate = 0, churn = 0, patience = 20;
-  size_t payload = 100;
+  size_t payload = 100, window = size_t{512} << 10;
+  std::string direction = "echo";
   double pause_us = 500;
   bool tcp = false;   // bare TCP instead of TLS
   bool bare = false;  // the other side is helo-bare: payload instead of HELLO
@@ -35,6 +36,7 @@ struct Mode {
 };
 const std::vector<Mode>& Modes();
 const std::vector<std::string>& ClosePaths();
+const std::vector<std::string>& Directions();
 
 absl::StatusOr<Report> RunMode(const Settings& settings);
 

@@ -44,6 +44,7 @@ nlohmann::json ToJson(const Usage& u) {
 
 struct NodeCost {
   double cpu_s = 0, cpu_share = 0, cpu_us_each = 0, kb_each = 0, fds_each = 0;
+  double cpu_us_message = 0;
 };
 
 NodeCost CostOf(const Report& r) {
@@ -54,6 +55,10 @@ NodeCost CostOf(const Report& r) {
   const double up = r.there ? r.there->cpu_s - r.before->cpu_s : cost.cpu_s;
   if (r.tally.begun > 0)
     cost.cpu_us_each = up * 1e6 / static_cast<double>(r.there ? r.staying : r.tally.begun);
+  if (r.there && r.tally.messages > 0) {
+    cost.cpu_us_message =
+        (r.after->cpu_s - r.there->cpu_s) * 1e6 / static_cast<double>(r.tally.messages);
+  }
   if (r.there && r.staying > 0) {
     const auto n = static_cast<double>(r.staying);
     cost.kb_each =
@@ -61,6 +66,15 @@ NodeCost CostOf(const Report& r) {
     cost.fds_each = (r.there->fds - r.before->fds) / n;
   }
   return cost;
+}
+
+double PerSecond(const Report& report) {
+  return report.tally.seconds > 0
+             ? static_cast<double>(report.tally.messages) / report.tally.seconds
+             : 0.0;
+}
+double MegabytesPerSecond(const Report& report) {
+  return PerSecond(report) * static_cast<double>(report.payload) / 1e6;
 }
 
 }  // namespace
@@ -102,6 +116,11 @@ std::string ToText(const Report& report) {
     absl::StrAppendFormat(&out, "  %-12s %d, lost %d; pings answered %d, pongs seen %d\n", "held",
                           report.staying, t.lost, t.pings_answered, t.pongs_seen);
   }
+  if (t.messages > 0) {
+    absl::StrAppendFormat(&out, "  %-12s %d of %d bytes, %.0f/s, %.1f MB/s\n", "messages",
+                          t.messages, report.payload, PerSecond(report),
+                          MegabytesPerSecond(report));
+  }
   if (!report.before || !report.after) return out;
   const NodeCost cost = CostOf(report);
   absl::StrAppendFormat(
@@ -109,6 +128,8 @@ std::string ToText(const Report& report) {
       "  %-12s CPU %.3f s (%.1f %% while it lasted), %.1f us each; RSS %d -> %d kB, fds %d -> %d\n",
       "node", cost.cpu_s, cost.cpu_share * 100, cost.cpu_us_each, report.before->rss_kb,
       report.after->rss_kb, report.before->fds, report.after->fds);
+  if (t.messages > 0)
+    absl::StrAppendFormat(&out, "  %-12s %.3f us of CPU\n", "a message", cost.cpu_us_message);
   if (report.there) {
     absl::StrAppendFormat(&out, "  %-12s %.2f kB and %.3f fds\n", "a peer", cost.kb_each,
                           cost.fds_each);
@@ -129,6 +150,11 @@ std::string ToJson(const Report& report) {
                          {"rate", t.seconds > 0 ? static_cast<double>(t.reached) / t.seconds : 0.0},
                          {"latency_ms", ToJson(PercentilesOf(t.goal_ms))},
                          {"round_trip_ms", ToJson(PercentilesOf(t.round_trip_ms))}};
+  if (t.messages > 0) {
+    json["messages"] = t.messages;
+    json["messages_per_s"] = PerSecond(report);
+    json["mb_per_s"] = MegabytesPerSecond(report);
+  }
   json["outcomes"] = nlohmann::json::object();
   json["troubles"] = nlohmann::json::object();
   for (const auto& [outcome, n] : t.outcomes) json["outcomes"][Name(outcome)] = n;
@@ -140,6 +166,7 @@ std::string ToJson(const Report& report) {
                     {"cpu_s", cost.cpu_s},
                     {"cpu_share", cost.cpu_share},
                     {"cpu_us_each", cost.cpu_us_each}};
+    if (t.messages > 0) json["node"]["cpu_us_message"] = cost.cpu_us_message;
     if (report.there) {
       json["node"]["there"] = ToJson(*report.there);
       json["node"]["kb_each"] = cost.kb_each;

@@ -19,6 +19,7 @@ Percentiles PercentilesOf(std::vector<double> values);
 struct Report {
   std::string mode;
   Tally tally;
+  size_t payload = 0;  // of a message
   size_t staying = 0;  // connections that were held
   std::optional<Usage> before, there,
       after;  // the node: at the start, when all were there, at the end

@@ -8,12 +8,14 @@ import kit
 
 LOAD = kit.BIN / "helo-load"
 BARE = kit.BIN / "helo-bare"
+LOOP = kit.BIN / "helo-loop"
 
 
 @unittest.skipUnless(LOAD.exists(), "helo-load is not built here")
 class Load(kit.Case):
     def load(self, mode, target, *args):
-        done = subprocess.run([str(LOAD), mode, "--target", target, "--json", "--network", "helo-it", *map(str, args)],
+        network = [] if "--network" in args else ["--network", "helo-it"]
+        done = subprocess.run([str(LOAD), mode, "--target", target, "--json", *network, *map(str, args)],
                               stdin=subprocess.DEVNULL, capture_output=True, timeout=60, encoding="utf-8", check=False)
         self.assertEqual(0, done.returncode, done.stderr)
         return json.loads(done.stdout.splitlines()[-1])
@@ -58,6 +60,27 @@ class Load(kit.Case):
                     self.load("ping", target, "--seconds", 1, "--payload", 32, *more)["round_trip_ms"]["samples"], 10)
                 if more:
                     self.assertEqual({"done": 50}, self.load("full", target, "--count", 50, *more)["outcomes"])
+
+    def test_messages_both_ways(self):
+        node = self.node("node").start()
+        process = subprocess.Popen([str(LOOP)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8")
+        self.addCleanup(process.stdout.close)
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        loop = process.stdout.readline().strip()
+        for direction, bare in (("echo", self.bare()), ("in", self.bare("--sink"))):
+            for target, more in ((node.address(), []), (loop, ["--network", "helo-dev"]), (bare, ["--bare"])):
+                for size, peers in ((64, 1), (65536, 4)):
+                    with self.subTest(direction=direction, more=more, size=size):
+                        result = self.load("messages", target, "--direction", direction, "--payload", size, "--count", peers,
+                                           "--seconds", 0.2, *more)
+                        self.assertEqual((peers, 0, {}), (result["held"], result["lost"], result["outcomes"]))
+                        self.assertGreater(result["messages"], 20)
+                        self.assertGreater(result["mb_per_s"], 0)
+        with self.subTest("usage"):
+            done = subprocess.run([str(LOAD), "messages", "--target", loop, "--tcp"], stdin=subprocess.DEVNULL,
+                                  capture_output=True, timeout=60, check=False)
+            self.assertEqual(2, done.returncode)
 
     def test_usage(self):
         for words in ([], ["full"], ["full", "--target", "nowhere"], ["hold", "--target", "127.0.0.1:1"], ["dance"]):
