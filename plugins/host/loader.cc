@@ -60,6 +60,23 @@ absl::Status WhyNotMapped(const std::string& name, const std::string& copy, std:
 
 }  // namespace
 
+absl::StatusOr<Mapped> MapPlugin(const std::string& name, const std::string& copy) {
+  void* handle = dlopen(copy.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (handle == nullptr) {
+    const char* error = dlerror();
+    return WhyNotMapped(name, copy, error == nullptr ? "no reason given" : error);
+  }
+  auto query = reinterpret_cast<Query>(dlsym(handle, "helo_plugin_query"));
+  if (query == nullptr) {
+    dlclose(handle);
+    return absl::FailedPreconditionError(
+        absl::StrCat(name,
+                     ".so is not a plugin: it does not export helo_plugin_query, which this "
+                     "node calls; define it with HELO_EXPORT, as helo/plugin.h says"));
+  }
+  return Mapped{handle, query};
+}
+
 absl::Status Library::Unmap() {
   if (!manifest_.unloadable()) {
     return absl::FailedPreconditionError(
@@ -146,32 +163,21 @@ absl::StatusOr<std::shared_ptr<Library>> Loader::Open(const std::string& name) {
   MutexLock lock(mutex_);  // dlerror and the copies
   if (absl::Status status = PreparePrivateDir(); !status.ok()) return status;
   if (absl::Status status = WriteCopy(library->copy_, read->contents); !status.ok()) return status;
-  void* handle = dlopen(library->copy_.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* error = dlerror();
-    const absl::Status why =
-        WhyNotMapped(name, library->copy_, error == nullptr ? "no reason given" : error);
+  auto mapped = MapPlugin(name, library->copy_);
+  if (!mapped.ok()) {
     unlink(library->copy_.c_str());
-    return why;
+    return mapped.status();
   }
-  // A refused one is closed again: it was never called but for the query.
-  const auto refuse = [&](absl::Status why) {
-    dlclose(handle);
-    return why;
-  };
-  auto query = reinterpret_cast<Query>(dlsym(handle, "helo_plugin_query"));
-  if (query == nullptr) {
-    return refuse(absl::FailedPreconditionError(
-        absl::StrCat(name,
-                     ".so is not a plugin: it does not export helo_plugin_query, which this "
-                     "node calls; define it with HELO_EXPORT, as helo/plugin.h says")));
-  }
-  const helo_descriptor* descriptor = query(HELO_ABI_MAJOR);
+  const helo_descriptor* descriptor = mapped->query(HELO_ABI_MAJOR);
   auto manifest = CheckDescriptor(descriptor, name);
-  if (!manifest.ok()) return refuse(manifest.status());
+  if (!manifest.ok()) {
+    // Closed again: it was never called but for the query.
+    dlclose(mapped->handle);
+    return manifest.status();
+  }
   library->manifest_ = std::move(*manifest);
   library->descriptor_ = descriptor;
-  library->handle_ = handle;
+  library->handle_ = mapped->handle;
   return library;
 }
 

@@ -41,6 +41,14 @@ class Library {
   const helo_descriptor* descriptor_ = nullptr;
 };
 
+// Maps the file `copy`, whose bytes CheckElf accepted, and asks it for its descriptor, which is not
+// judged yet. `name` is the operator's, for the sentence. dlclose(handle) is the caller's.
+struct Mapped {
+  void* handle = nullptr;
+  const helo_descriptor* (*query)(uint32_t host_abi_major) = nullptr;
+};
+absl::StatusOr<Mapped> MapPlugin(const std::string& name, const std::string& copy);
+
 class Loader {
  public:
   // `private_dir` is made, 0700, with the first plugin; copies that an earlier process left in it
