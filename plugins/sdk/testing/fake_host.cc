@@ -135,7 +135,7 @@ bool FakeHost::Create() {
   helo_plugin* made = nullptr;
   helo_status status = HELO_OK;
   InCall("create", [&] {
-    const Borrowed config(options_.config);
+    const Borrowed config(options_.config, options_.guard_lent);
     status = descriptor_->create(&host_, config.bytes(), &made);
   });
   const Lock lock(mutex_);

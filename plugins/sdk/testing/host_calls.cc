@@ -143,7 +143,7 @@ helo_status FakeHost::DoEachSession(void* arg, int32_t (*visit)(void*, helo_sess
     }
   }
   for (const auto& [id, peer] : open) {
-    const BorrowedSession info(peer);
+    const BorrowedSession info(peer, options_.guard_lent);
     if (visit(arg, id, info.get()) == 0) break;
   }
   return HELO_OK;
@@ -160,7 +160,7 @@ helo_status FakeHost::DoEachPeer(void* arg, int32_t (*visit)(void*, const helo_p
     all.insert(all.end(), strangers_.begin(), strangers_.end());
   }
   for (const FakePeer& peer : all) {
-    const BorrowedPeer info(peer);
+    const BorrowedPeer info(peer, options_.guard_lent);
     if (visit(arg, info.get()) == 0) break;
   }
   return HELO_OK;

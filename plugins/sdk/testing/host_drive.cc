@@ -25,7 +25,7 @@ helo_session FakeHost::Open(FakePeer peer) {
       const Lock lock(mutex_);
       sessions_[id].opened = true;
     }
-    const BorrowedSession info(peer);
+    const BorrowedSession info(peer, options_.guard_lent);
     if (descriptor_->on_open != nullptr) descriptor_->on_open(plugin_, id, info.get());
   });
   return id;
@@ -43,7 +43,7 @@ helo_verdict FakeHost::Message(helo_session session, uint32_t type, std::string_
   }
   helo_verdict verdict = HELO_V_OK;
   InCall("on_message", [&] {
-    const Borrowed bytes(payload);
+    const Borrowed bytes(payload, options_.guard_lent);
     verdict = descriptor_->on_message(plugin_, session, type, bytes.bytes());
     const Lock lock(mutex_);
     if (verdict == HELO_V_OK) return;
@@ -180,11 +180,16 @@ uint64_t FakeHost::BeginCommand(std::string_view name, const std::vector<std::st
     calls_[call].name = name;
   }
   InCall("on_command", [&] {
-    std::vector<Borrowed> copies(arguments.begin(), arguments.end());
+    std::vector<Borrowed> copies;
+    copies.reserve(arguments.size());
+    for (const std::string& argument : arguments) {
+      copies.emplace_back(argument, options_.guard_lent);
+    }
     std::vector<helo_str> views;
     views.reserve(copies.size());
     for (const Borrowed& copy : copies) views.push_back(copy.str());
-    plugin_command_->on_command(plugin_, call, index, views.data(),
+    const BorrowedOf<helo_str> lent(views.data(), views.size(), options_.guard_lent);
+    plugin_command_->on_command(plugin_, call, index, lent.get(),
                                 static_cast<uint32_t>(views.size()));
   });
   return call;

@@ -68,6 +68,8 @@ class FakeHost {
     bool timers = true, commands = true, peers = true;  // which extensions it has
     size_t quota_bytes = 1 << 20;                       // of what a peer has not read yet
     bool rotate_threads = false;  // each call from another thread of the system, as is allowed
+    bool guard_lent = false;  // what is lent lies on pages that fault at once when they are touched
+                              // after the call, or beyond the end; keeps address space, no memory
   };
 
   explicit FakeHost(const helo_descriptor* descriptor);
