@@ -58,6 +58,7 @@ struct Values {
   HistoryOptions history;
   WatchOptions watch;
   ProbeOptions probe;
+  PluginCheck plugin_check;
 };
 
 [[noreturn]] void Reject(const std::string& option, const absl::Status& status) {
@@ -223,16 +224,36 @@ void AddPeerCommands(CLI::App& app, Values& values) {
       ->type_name("TEXT");
 }
 
+void AddPluginCheck(CLI::App& plugin, Values& values) {
+  CLI::App& check =
+      Add(plugin, values, "check",
+          "try every rule of helo/plugin.h on a built plugin, each in a process of its own; "
+          "exit 1 if one is broken. It runs the file's code: check what you would run",
+          "  helo plugin check build/lib/helo/plugins/hello.so\n"
+          "  helo plugin check hello.so --config hello.conf\n"
+          "  helo plugin check hello.so --json | jq -r '.rules[] | select(.state == \"BROKEN\")'",
+          [&values](Session& s) { return CheckPluginFile(s, values.plugin_check); });
+  check.add_option("file", values.plugin_check.file, "the plugin's .so")
+      ->required()
+      ->type_name("FILE");
+  check.add_option("--config", values.plugin_check.config, "what it is configured with")
+      ->type_name("FILE");
+  check.add_option("--seed", values.plugin_check.seed, "of the random bytes; default 1")
+      ->type_name("NUMBER");
+}
+
 void AddPluginCommands(CLI::App& app, Values& values) {
   Add(app, values, "plugins", "what is loaded, with its capabilities, sessions and counters",
       "  helo plugins\n  helo plugins --json | jq -r '.plugins[] | select(.state != \"running\")'",
       Plugins);
-  CLI::App& plugin = *app.add_subcommand("plugin", "load, unload, look at or call one plugin");
+  CLI::App& plugin =
+      *app.add_subcommand("plugin", "load, unload, look at, call or check one plugin");
   plugin.fallthrough();
   plugin.require_subcommand(1);
   plugin.footer(absl::StrCat(
       "Examples:\n  helo plugin load gossip\n  helo plugin call gossip publish hello\n",
-      "  helo plugin unload gossip", kCommon));
+      "  helo plugin unload gossip\n  helo plugin check hello.so         before a node runs it",
+      kCommon));
   const auto name_of = [&values](CLI::App& command) {
     command.add_option("name", values.text, "its file's name without .so")
         ->required()
@@ -268,6 +289,7 @@ void AddPluginCommands(CLI::App& app, Values& values) {
   name_of(call);
   call.add_option("command", values.word, "one of its commands")->required()->type_name("COMMAND");
   call.add_option("arguments", values.rest, "handed to it as they are")->type_name("ARGUMENT");
+  AddPluginCheck(plugin, values);
 }
 
 void AddEventCommands(CLI::App& app, Values& values) {

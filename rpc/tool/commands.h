@@ -63,6 +63,13 @@ struct PluginCall {
   std::vector<std::string> arguments;
 };
 Exit CallPlugin(Session& session, const PluginCall& call);
+// Without a node. Exit 1 if a rule is broken.
+struct PluginCheck {
+  std::string file;
+  std::string config;  // a file; empty: the plugin is given none
+  uint64_t seed = 1;
+};
+Exit CheckPluginFile(Session& session, const PluginCheck& check);
 
 // What happened.
 struct HistoryOptions {
