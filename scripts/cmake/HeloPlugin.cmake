@@ -5,7 +5,8 @@
 #     -> lib/helo/plugins/NAME.so in the build folder, which exports helo_plugin_query and nothing else
 #        (target NAME_plugin; installed to lib/helo/plugins)
 #   helo_add_plugin_test(NAME test.cc ... [LIBRARIES lib ...])
-#     -> program and test NAME_test: the plugin's own objects, and the fake host
+#     -> program and test NAME_test: the plugin's own objects, and the fake host;
+#        and, where the program `helo` is installed too, the test NAME_check: `helo plugin check` on NAME.so
 #
 # Hidden symbols keep two plugins, or a plugin and the node, from meaning each other's; -z defs makes a
 # missing library an error of the link, not of the load.
@@ -51,4 +52,12 @@ function(helo_add_plugin_test name)
   endif()
   add_test(NAME ${name}_test COMMAND ${name}_test)
   set_tests_properties(${name}_test PROPERTIES TIMEOUT 120 LABELS unit)
+  # A library with a sanitizer cannot be loaded by a program without.
+  if(NOT TARGET helo_flags AND NOT "${CMAKE_CXX_FLAGS}" MATCHES "fsanitize")
+    find_program(HELO_PROGRAM helo)
+    if(HELO_PROGRAM)
+      add_test(NAME ${name}_check COMMAND ${HELO_PROGRAM} plugin check $<TARGET_FILE:${name}_plugin>)
+      set_tests_properties(${name}_check PROPERTIES TIMEOUT 300)
+    endif()
+  endif()
 endfunction()
