@@ -430,7 +430,7 @@ void KeepsNothingLent(Subject& s) {
 const Rule kRules[] = {
     {"name", "its file's name is one that an operator can call it by",
      PluginH("operators call a plugin by its file's name"), nullptr},
-    {"place", "nobody else can write the file", PluginH("A plugin is a shared library"), nullptr},
+    {"place", "nobody else can write the file", PluginH("is writable by nobody but root"), nullptr},
     {"exports", "exports helo_plugin_query and nothing else",
      PluginH("with one exported function, helo_plugin_query"), nullptr},
     {"protobuf", "brings no registry of .proto files into the node",

@@ -1,6 +1,7 @@
 /* helo/plugin.h: all that a plugin sees of the node. C11; no type of the project, of protobuf,
  * abseil or C++. C++ authors include helo/plugin.hpp, which wraps it. A plugin is a shared library
- * with one exported function, helo_plugin_query.
+ * with one exported function, helo_plugin_query. Its file, and every directory above it,
+ * is writable by nobody but root and the node's user, or it is not loaded.
  *
  * Growth. Each struct begins with struct_size, set by whoever fills it, and grows only at its end;
  * a reader takes what is not there as zero (HELO_HAS). Nothing is reordered or changes its meaning
