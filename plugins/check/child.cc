@@ -2,7 +2,6 @@
 
 #include <absl/strings/str_cat.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,9 +11,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <fstream>
-#include <mutex>
 #include <new>
 #include <thread>
 

@@ -313,7 +313,7 @@ void Commands(Subject& s) {
   Drive drive(s);
   drive.JudgeAnswers();
   if (!drive.Run()) return;
-  const std::vector<CommandInfo> commands = TracedCommands();
+  const std::vector<CommandInfo>& commands = TracedCommands();
   if (commands.empty()) s.report.Note("it has no commands");
   for (uint32_t protocol = 0; protocol < drive.protocols(); ++protocol) drive.Peer(protocol);
   const std::vector<std::vector<std::string>> lists = {
