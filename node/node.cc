@@ -89,7 +89,7 @@ struct Node::Impl {
 
   absl::Status OpenFiles(const Options& options);
   absl::Status PlanDescriptors(Config& config);
-  absl::Status StartPlugins(const Config& config);
+  absl::Status StartPlugins(const Options& options);
   absl::Status StartServer(const Config& config);
   absl::Status StartAdmin(const Config& config, std::function<void()> ask_to_stop);
   absl::Status StartMetrics(const Config& config);
@@ -161,7 +161,8 @@ absl::Status Node::Impl::PlanDescriptors(Config& config) {
 // Before the server, so that what they offer stands in the first hello. A plugin that cannot be
 // loaded was asked for by name, so the node does not start without it; one that fails by itself is
 // in quarantine, and the node runs.
-absl::Status Node::Impl::StartPlugins(const Config& config) {
+absl::Status Node::Impl::StartPlugins(const Options& given) {
+  const Config& config = given.config;
   plugins::HostOptions options;
   options.plugin_dir = config.plugin_dir.empty() ? DefaultPluginDir() : config.plugin_dir;
   options.private_dir = dir->File(kPluginCopies);
@@ -175,7 +176,10 @@ absl::Status Node::Impl::StartPlugins(const Config& config) {
   };
   plugins = std::make_unique<plugins::PluginHost>(options, std::move(deps));
   // The one that nobody named is not missed where it was not installed.
-  const bool asked_for = config.plugins != std::vector<std::string>{kDefaultPlugin};
+  const bool asked_for =
+      std::any_of(given.settings.begin(), given.settings.end(), [](const Setting& setting) {
+        return setting.name == "plugin" && setting.origin != Origin::kDefault;
+      });
   for (const std::string& name : config.plugins) {
     absl::StatusOr<std::string> text = ReadPluginConfig(config.config_file, dir->path(), name);
     if (!text.ok()) return text.status();
@@ -331,7 +335,7 @@ absl::StatusOr<std::unique_ptr<Node>> Node::Start(const Options& options, NodeLo
            {{"version", std::string(Version())}, {"data_dir", config.data_dir}});
   if (absl::Status status = impl.OpenFiles(options); !status.ok()) return status;
   if (absl::Status status = impl.PlanDescriptors(config); !status.ok()) return status;
-  if (absl::Status status = impl.StartPlugins(config); !status.ok()) return status;
+  if (absl::Status status = impl.StartPlugins(options); !status.ok()) return status;
   if (absl::Status status = impl.StartServer(config); !status.ok()) return status;
   // Before the admin API, which tells of its descriptors.
   if (absl::Status status = impl.StartMetrics(config); !status.ok()) return status;
