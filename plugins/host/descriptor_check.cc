@@ -91,7 +91,7 @@ absl::StatusOr<Manifest> CheckDescriptor(const helo_descriptor* d, const std::st
         "\"com.example.echo\"");
   if (!Printable(d->version, 64, m.version))
     return bad("has no version of 1 to 64 printable characters; give it one, such as \"1.0.0\"");
-  if (d->description != nullptr)
+  if (d->description != nullptr && !Printable(d->description, 256, m.description))
     m.description = QuoteRemote({d->description, strnlen(d->description, 256)});
   if (d->create == nullptr || d->on_message == nullptr || d->destroy == nullptr) {
     return bad(
@@ -139,7 +139,9 @@ absl::StatusOr<std::vector<CommandInfo>> CheckCommands(const helo_plugin_command
                        " has no name [a-z][a-z0-9-]{0,31} of its own; see helo/extensions.h"));
     }
     const auto text = [](const char* t) {
-      return t == nullptr ? std::string() : QuoteRemote({t, strnlen(t, 256)});
+      std::string shown;
+      if (t == nullptr || Printable(t, 256, shown)) return shown;
+      return QuoteRemote({t, strnlen(t, 256)});
     };
     info.arguments = text(command->arguments);
     info.summary = text(command->summary);

@@ -1,19 +1,31 @@
 // A plugin as a message.
+#include <algorithm>
+
 #include "p2p/base/text.h"
 #include "plugins/host/status.h"
 #include "rpc/service/convert.h"
 
 namespace helo::rpc {
+namespace {
+
+// They stand alone, not between quotes: so a quote in them needs no escape.
+std::string Shown(const std::string& text) {
+  const bool plain =
+      std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c <= '~'; });
+  return plain ? text : QuoteRemote(text);
+}
+
+}  // namespace
 
 void ToProto(const plugins::PluginStatus& status, proto::Plugin& out) {
   out.set_name(status.name);
   // The plugin's own words: a proto3 string must be UTF-8, and they end on a terminal.
-  out.set_id(QuoteRemote(status.id));
-  out.set_version(QuoteRemote(status.version));
-  out.set_description(QuoteRemote(status.description));
+  out.set_id(Shown(status.id));
+  out.set_version(Shown(status.version));
+  out.set_description(Shown(status.description));
   out.set_abi_minor(status.abi_minor);
   out.set_state(std::string(plugins::ToString(status.state)));
-  out.set_reason(QuoteRemote(status.reason));
+  out.set_reason(Shown(status.reason));
   for (const Capability& capability : status.protocols) {
     proto::PluginProtocol& protocol = *out.add_protocols();
     protocol.set_name(capability.name);
@@ -24,8 +36,8 @@ void ToProto(const plugins::PluginStatus& status, proto::Plugin& out) {
   for (const plugins::CommandInfo& info : status.commands) {
     proto::PluginCommand& command = *out.add_commands();
     command.set_name(info.name);
-    command.set_arguments(QuoteRemote(info.arguments));
-    command.set_summary(QuoteRemote(info.summary));
+    command.set_arguments(Shown(info.arguments));
+    command.set_summary(Shown(info.summary));
   }
   out.set_sessions(static_cast<uint32_t>(status.sessions));
   out.set_paused_sessions(static_cast<uint32_t>(status.paused_sessions));
@@ -50,8 +62,8 @@ void ToProto(const plugins::PluginStatus& status, proto::Plugin& out) {
   out.set_log_lines_dropped(counters.log_lines_dropped);
   out.set_longest_us(
       std::chrono::duration_cast<std::chrono::microseconds>(counters.longest).count());
-  out.set_file(QuoteRemote(status.file));
-  out.set_copy(QuoteRemote(status.copy));
+  out.set_file(Shown(status.file));
+  out.set_copy(Shown(status.copy));
   out.set_hash(status.hash);
   out.set_unloadable(status.unloadable);
 }
