@@ -7,7 +7,8 @@ import time
 
 import helo_wire as w
 from conformance_kit import (PATIENCE, Took, check, echo_channel, ended, expect_alive, expect_disconnect,
-                             expect_refusal, expect_silent_end, hello, is_core, joined, judge_frame, names, require)
+                             expect_refusal, expect_silent_end, hello, is_core, joined, judge_frame, names, require,
+                             expect_shutdown)
 
 # Fast redials, and always after the same time.
 EAGER = ("--dial-backoff-first", "200ms", "--dial-backoff-max", "400ms", "--dial-jitter", "0")
@@ -400,5 +401,5 @@ def _(lab, _node):
         expect_alive(link)
         began = time.monotonic()
         it.node.terminate()
-        expect_disconnect(link, "SHUTTING_DOWN")
+        expect_shutdown(link)
         require(it.node.process.wait(10) == 0 and time.monotonic() - began < 6, "a slow or failed end")

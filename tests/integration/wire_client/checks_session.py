@@ -7,7 +7,7 @@ import time
 
 import helo_wire as w
 from conformance_kit import (PATIENCE, Took, check, echo_channel, ended, expect_alive, expect_disconnect,
-                             expect_silent_end, hello, is_core, joined, names, require)
+                             expect_silent_end, hello, is_core, joined, names, require, expect_shutdown)
 
 RESTLESS = ("--ping-idle", "500ms", "--ping-interval", "1s", "--ping-timeout", "2s")
 
@@ -485,7 +485,7 @@ def _(lab, _node):
             expect_alive(first)
             expect_alive(second)
             node.terminate()
-            expect_disconnect(first, "SHUTTING_DOWN")
-            expect_disconnect(second, "SHUTTING_DOWN")
+            expect_shutdown(first)
+            expect_shutdown(second)
             with Took(0, 6):
                 require(node.process.wait(10) == 0, f"exit {node.process.returncode}")

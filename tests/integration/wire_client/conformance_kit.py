@@ -226,6 +226,11 @@ def expect_disconnect(link, code, timeout=PATIENCE, skip=lambda one: False):
     return rest[0].message
 
 
+def expect_shutdown(link):
+    """DISCONNECT(SHUTTING_DOWN), before which plugins that stop may have withdrawn their names."""
+    return expect_disconnect(link, "SHUTTING_DOWN", skip=lambda one: is_core(one, w.WITHDRAW))
+
+
 def expect_silent_end(link, timeout=PATIENCE, how="close_notify"):
     """No frame any more, and the end."""
     got, ending = ended(link, timeout)
