@@ -81,6 +81,11 @@ class PluginCase(kit.Case):
                        lambda: plugins(node)[name]["sessions"] == count,
                        detail=lambda: node.helo("plugins").stdout + node.helo("peers", "--wide").stdout + node.log())
 
+    def until_shared(self, node, wanted):
+        """A list of peers may be as old as the last one that was asked for."""
+        kit.eventually(f"{node.name} shares {wanted}", lambda: shared(node) == wanted,
+                       detail=lambda: node.helo("peers", "--wide").stdout)
+
     def refused(self, node, *words, code, says):
         done = plugin(node, *words, check=False)
         self.assertEqual(code, done.returncode, done.stdout + done.stderr)
@@ -149,20 +154,20 @@ class WhileConnected(PluginCase):
         lacks = self.node("lacks", peers=[hub], options=with_plugins("echo")).start()
         hub.sees(*have, lacks)
         before = connections(hub)
-        self.assertEqual({"echo/1"}, set().union(*shared(hub).values()))
+        self.until_shared(hub, {node.id: {"echo/1"} for node in (*have, lacks)})
         for _ in range(2):  # and again
             said = plugin(hub, "load", "gossip").stdout
             self.assertIn("gossip 1.0.0 is running", said)
             self.until_sessions(hub, "gossip", 2)
             for node in have:
                 self.until_sessions(node, "gossip", 1)
-            self.assertEqual({have[0].id: {"echo/1", "gossip/1"}, have[1].id: {"echo/1", "gossip/1"},
-                              lacks.id: {"echo/1"}}, shared(hub))
+            self.until_shared(hub, {have[0].id: {"echo/1", "gossip/1"}, have[1].id: {"echo/1", "gossip/1"},
+                                    lacks.id: {"echo/1"}})
             self.assertEqual("sent to 2 of 2 peers\n", plugin(hub, "call", "gossip", "publish", "x").stdout)
             self.assertIn("gossip is unloaded", plugin(hub, "unload", "gossip").stdout)
             for node in have:
                 self.until_sessions(node, "gossip", 0)
-            self.assertEqual({"echo/1"}, set().union(*shared(hub).values()))
+            self.until_shared(hub, {node.id: {"echo/1"} for node in (*have, lacks)})
             self.assertEqual(before, connections(hub))
         self.assertNotIn("gossip", plugins(hub))
 
@@ -192,7 +197,7 @@ class WhileConnected(PluginCase):
                 detail=node.log)
             for part in ("capability=swap/1", f"messages_here={ours}", f"messages_there={theirs}"):
                 self.assertIn(part, line)
-        self.assertEqual({two.id: set()}, shared(one))
+        self.until_shared(one, {two.id: set()})
         self.assertIn("shared -; only ours swap/1; only theirs swap/1", one.helo("peer", two.id[:10]).stdout)
 
     def test_a_later_offer_that_counts_differently_is_told_as_well(self):
@@ -202,8 +207,7 @@ class WhileConnected(PluginCase):
             link.join(wire.hello(network="helo-it"))
             link.send(wire.CORE, wire.OFFER, wire.offer(wire.Offer(9, "echo", 1, message_count=3)))
             kit.eventually("the log tells of it", lambda: "messages_there=3" in node.log(), detail=node.log)
-            [peer] = node.peers()
-            self.assertEqual([], peer["shared"])
+            self.until_shared(node, {peer["id"]: set() for peer in node.peers()})
 
     def test_a_node_without_plugins_has_no_capability_and_connects(self):
         bare = self.node("bare", options=["--plugin", "none"]).start()
@@ -286,6 +290,14 @@ class Refusals(PluginCase):
         self.assertEqual(1, node.process.wait(timeout=kit.PATIENCE), node.log())
         self.assertIn(f"there is no {self.dir}/gone.so; {self.dir} has swap", node.log())
         self.assertFalse((node.data_dir / "helod.json").exists())
+        # The default one, where somebody asked for it.
+        node = self.node("echo", options=self.own("echo")).launch()
+        self.assertEqual(1, node.process.wait(timeout=kit.PATIENCE), node.log())
+        self.assertIn(f"there is no {self.dir}/echo.so", node.log())
+        # Where nobody did, it is not missed: the program alone, without its plugins, is a node as well.
+        node = self.node("default", options=["--plugin-dir", self.dir]).start()
+        self.assertIn("there is no", node.log())
+        self.assertEqual({}, plugins(node))
         node = self.node("bad", options=self.own("../gone")).launch()
         self.assertEqual(2, node.process.wait(timeout=kit.PATIENCE), node.log())
         self.assertIn("is not the name of a plugin", node.log())
@@ -372,6 +384,7 @@ class Builds(PluginCase):
         # What it is configured with is read anew by reload.
         (data / "swap.conf").write_text("nonsense = 1\n")
         self.refused(node, "reload", "swap", code=1, says=["nonsense", "quarantine"])
+        self.assertIn('there is no setting "nonsense"', node.helo("plugins").stdout)
         self.until_sessions(peer, "swap", 0)
         (data / "swap.conf").write_text("")
         self.assertIn("swap 1.0.0 is running", plugin(node, "reload", "swap").stdout)
