@@ -131,14 +131,33 @@ absl::Status PluginHost::Load(const std::string& name, const std::string& config
   entry.config = config;
   entry.counters = old ? old->counters : std::make_shared<SharedCounters>();
   if (old) {
-    if (!old->runner->Finished(Steady::now()) && old->library->hash() == entry.library->hash())
+    // An instance that is still to end is waited for or given up here: once its entry is gone,
+    // nobody would.
+    const bool gone = old->runner->Finished(In(options_.limits.stop_within));
+    if (!gone && old->library->hash() == entry.library->hash())
       return CannotRun(name, *old->runner);
+    old->runner->Abandon();
     entry.counters->restarts.Add();
-    if (old->runner->Finished(Steady::now())) old->library->Unmap().IgnoreError();
   }
+  return StartInPlaceOf(old, name, std::move(entry));
+}
+
+// Whichever library is not the entry's in the end is unmapped: after a refusal the earlier one stays
+// and can be restarted.
+absl::Status PluginHost::StartInPlaceOf(const std::optional<Entry>& old, const std::string& name,
+                                        Entry entry) {
   const std::shared_ptr<Library> fresh = entry.library;
   absl::Status started = Start(name, std::move(entry));
-  if (absl::IsAlreadyExists(started)) fresh->Unmap().IgnoreError();  // nothing of it ever ran
+  const std::optional<Entry> now = Find(name);
+  if (!now || now->library != fresh) {
+    fresh->Unmap().IgnoreError();  // nothing of it ever ran
+  } else if (old && old->library->manifest().unloadable() &&
+             old->runner->Finished(Steady::now())) {
+    const absl::Status unmapped = old->library->Unmap();
+    if (!unmapped.ok() && old->library->hash() != fresh->hash())
+      deps_.log->Warn("plugin", "a plugin's earlier build stays mapped",
+                      {{"plugin", name}, {"reason", std::string(FromAbsl(unmapped.message()))}});
+  }
   return started;
 }
 
@@ -172,8 +191,10 @@ absl::Status PluginHost::Start(const std::string& name, Entry entry) {
         absl::StrCat("the plugin ", name, " did not start: ", status.message(),
                      "; it is in quarantine: mend it, then helo plugin reload ", name));
   }
-  MutexLock lock(mutex_);  // or Attached could pass between the two
-  runner->Publish();
+  {
+    MutexLock lock(mutex_);  // or Attached could pass between the two
+    runner->Publish();
+  }
   deps_.log->Info("plugin", "a plugin runs",
                   {{"plugin", name},
                    {"id", runner->library()->manifest().id},
@@ -232,17 +253,12 @@ absl::Status PluginHost::Reload(const std::string& name, const std::optional<std
   const bool same = (*library)->hash() == old->library->hash();
   const absl::Status stopped = StopRunner(old->runner, kReloadDrain);
   if (!stopped.ok() && same) return stopped;
-  if (stopped.ok() && old->library->manifest().unloadable()) {
-    if (const absl::Status unmapped = old->library->Unmap(); !unmapped.ok() && !same)
-      deps_.log->Warn("plugin", "a plugin's earlier build stays mapped",
-                      {{"plugin", name}, {"reason", std::string(FromAbsl(unmapped.message()))}});
-  }
   Entry entry;
   entry.library = std::move(*library);
   entry.config = config.value_or(old->config);
   entry.counters = old->counters;
   entry.counters->restarts.Add();
-  return Start(name, std::move(entry));
+  return StartInPlaceOf(old, name, std::move(entry));
 }
 
 absl::Status PluginHost::Restart(const std::string& name) {

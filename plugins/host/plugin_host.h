@@ -98,6 +98,8 @@ class PluginHost final : public Handler {
   class Busy;  // one operation on a name at a time
 
   absl::Status Start(const std::string& name, Entry entry);
+  absl::Status StartInPlaceOf(const std::optional<Entry>& old, const std::string& name,
+                              Entry entry);
   absl::Status CheckDuplicates(const std::string& name, const Library& library)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status StopRunner(const std::shared_ptr<PluginRunner>& runner, Duration drain);

@@ -435,6 +435,46 @@ TEST_F(HostMisbehaviour, ASecondPluginOfOneCapabilityIsRefused) {
   EXPECT_TRUE(host_->Unload("twin", std::chrono::seconds(1)).ok());
 }
 
+TEST_F(HostMisbehaviour, AfterARefusedLoadTheEarlierInstanceCanBeRestarted) {
+  Begin();
+  Fault("gone");
+  ASSERT_TRUE(WaitQuarantine());
+  scratch_.Put("twin");
+  Probe twin;
+  ASSERT_TRUE(host_->Load("twin", twin.Config()).ok());
+  for (const char* build : {"probe", "probe2"}) {
+    scratch_.Put(build, "probe");
+    EXPECT_THAT(Words(host_->Load("probe", probe_.Config())), HasSubstr("and the plugin twin"));
+  }
+  EXPECT_TRUE(host_->Unload("twin", std::chrono::seconds(1)).ok());
+  probe_.Clear();
+  const absl::Status restarted = host_->Restart("probe");
+  EXPECT_TRUE(restarted.ok()) << restarted;
+  EXPECT_EQ(probe_.lines().front(), "create 1.0.0");
+}
+
+TEST_F(HostMisbehaviour, AChangedBuildTakesThePlaceOfOneThatHasFailedAndStillBlocks) {
+  limits_.stop_within = std::chrono::milliseconds(30);
+  probe_.on_posted = [&](uint64_t) {
+    probe_.Note("blocked");
+    release_.Wait();
+  };
+  Begin();
+  ASSERT_EQ(probe_.host->post(probe_.host->ctx, 1), HELO_OK);
+  ASSERT_TRUE(probe_.WaitFor("blocked"));
+  Fault("it blocks");
+  Probe fresh;
+  scratch_.Put("probe2", "probe");
+  const absl::Status loaded = host_->Load("probe", fresh.Config());
+  EXPECT_TRUE(loaded.ok()) << loaded;
+  EXPECT_EQ(Status().version, "2.0.0");
+  // The earlier one comes back at last, to nobody.
+  release_.Set();
+  EXPECT_TRUE(probe_.WaitFor("destroy"));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // its thread ends after that
+  End();
+}
+
 TEST_F(HostMisbehaviour, PeersThatComeAndGoWhileItBlocksAreBounded) {
   probe_.on_message = [&](helo_session, uint32_t, std::string_view) -> helo_verdict {
     probe_.Note("blocked");
