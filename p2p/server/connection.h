@@ -47,7 +47,7 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   SendResult Send(SessionEntry& entry, uint16_t type, ByteView payload);
   void SendPosted(std::shared_ptr<SessionEntry> entry, uint16_t type, Bytes payload);
   void TellWritable();  // to whoever was told kAgain, once the queue is below half of its quota
-  void PauseReading(SessionEntry& entry, bool paused);
+  void PauseReading(SessionEntry& entry);
   void SendPeers(const std::vector<wire::PeerInfo>& peers);
   void Offer(const std::vector<Capability>& versions);
   void Withdraw(const std::string& name, Reason code);

@@ -190,8 +190,9 @@ void Connection::SendPosted(std::shared_ptr<SessionEntry> entry, uint16_t type, 
   if (SetDirty()) worker_.MarkDirty(id_);
 }
 
-void Connection::PauseReading(SessionEntry& entry, bool paused) {
+void Connection::PauseReading(SessionEntry& entry) {
   if (!session_ || ended_ || FindOpen(entry.open_id) != &entry) return;
+  const bool paused = entry.want_paused;
   if (std::exchange(entry.paused, paused) == paused) return;
   pauses_ += paused ? 1 : -1;
   ApplyPause();

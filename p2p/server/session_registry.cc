@@ -64,11 +64,18 @@ void SessionRegistry::Disconnect(SessionId session, Reason reason, const std::st
 void SessionRegistry::PauseReading(SessionId session, bool paused) {
   std::shared_ptr<SessionEntry> entry = Find(session);
   if (!entry) return;
+  entry->want_paused = paused;
   Worker* worker = entry->worker;
-  worker->Post([worker, entry, paused] {
-    if (Connection* connection = worker->Find(entry->conn))
-      connection->PauseReading(*entry, paused);
-  });
+  const auto apply = [worker, entry] {
+    if (Connection* connection = worker->Find(entry->conn)) connection->PauseReading(*entry);
+  };
+  // A pause from within the loop holds at once: what a connection may read in one turn is tens of
+  // thousands of empty messages.
+  if (paused && worker->InThread()) {
+    apply();
+  } else {
+    worker->Post(apply);
+  }
 }
 
 void SessionRegistry::Offer(const std::vector<Capability>& versions, Handler* handler) {

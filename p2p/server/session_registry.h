@@ -33,8 +33,9 @@ struct SessionEntry {
   std::atomic<size_t> posted_bytes{0};  // on their way to the loop, frame headers included
   std::atomic<size_t> queued_bytes{0};  // of the whole peer, as the loop last saw it
   std::atomic<bool> wants_writable{false};
-  std::atomic<size_t> wanted_bytes{0};  // what the message that was refused last needs room for
-  bool paused = false;                  // its handler asked to stop reading; the loop's
+  std::atomic<size_t> wanted_bytes{0};   // what the message that was refused last needs room for
+  std::atomic<bool> want_paused{false};  // what its handler asked for last
+  bool paused = false;                   // what became of it; the loop's
 };
 
 inline size_t PostedBytes(size_t payload) { return payload + wire::kFrameHeaderBytes; }

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
+#include <future>
 #include <map>
 #include <thread>
 
@@ -24,7 +26,8 @@ class Recorder final : public Handler {
   void OnOpen(const SessionInfo& info) override {
     Change([&] { opened.push_back(info); });
   }
-  void OnMessage(SessionId, uint16_t type, ByteView payload) override {
+  void OnMessage(SessionId session, uint16_t type, ByteView payload) override {
+    if (meanwhile) meanwhile(session, ++seen_);
     Change([&] { messages.emplace_back(type, Bytes(payload.begin(), payload.end())); });
   }
   void OnWritable(SessionId) override {
@@ -50,6 +53,7 @@ class Recorder final : public Handler {
   std::vector<std::pair<uint16_t, Bytes>> messages;
   std::vector<std::pair<SessionId, uint32_t>> closed;
   std::atomic<int> writable{0};
+  std::function<void(SessionId, size_t n)> meanwhile;  // within the nth message
 
  private:
   template <typename Fn>
@@ -61,6 +65,7 @@ class Recorder final : public Handler {
   const std::vector<Capability> capabilities_;
   Mutex mutex_;
   CondVar cond_;
+  size_t seen_ = 0;  // the loop's
 };
 
 struct Pair {
@@ -144,6 +149,34 @@ TEST(Messages, AFullQuotaSaysAgainAndWritableFollows) {
   const int before = pair.rb.writable;
   pair.ra.messenger->PauseReading(pair.ra.opened[0].session, false);
   EXPECT_TRUE(pair.rb.WaitFor([before](Recorder& r) { return r.writable > before; }));
+  EXPECT_TRUE(pair.ra.WaitFor([sent](Recorder& r) { return r.messages.size() == sent; }));
+}
+
+// Not when the turn is over, in which a connection may read 256 KiB.
+TEST(Messages, APauseFromWithinAMessageHoldsAtOnce) {
+  Pair pair({{"talk", 1, 1, 1000}}, {{"talk", 1, 1, 1000}});
+  ASSERT_TRUE(pair.Open());
+  std::promise<void> filled;
+  pair.ra.meanwhile = [&](SessionId session, size_t n) {
+    if (n == 1) filled.get_future().wait();
+    // Not in the first read, which was a short one and ends its turn.
+    if (n == 40) pair.ra.messenger->PauseReading(session, true);
+  };
+  const SessionId session = pair.rb.opened[0].session;
+  const Bytes text(1000, 7);
+  size_t sent = 0;
+  while (pair.rb.messenger->Send(session, 0, text) == SendResult::kOk) ++sent;
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));  // into the kernel's buffers
+  filled.set_value();
+  ASSERT_TRUE(pair.a.server().Snapshot());  // from a's loop, after that turn
+  size_t came = 0;
+  pair.ra.WaitFor([&](Recorder& r) {
+    came = r.messages.size();
+    return true;
+  });
+  EXPECT_GE(came, 40u);
+  EXPECT_LE(came, 90u) << "of " << sent;  // that read's rest, and what TLS held
+  pair.ra.messenger->PauseReading(pair.ra.opened[0].session, false);
   EXPECT_TRUE(pair.ra.WaitFor([sent](Recorder& r) { return r.messages.size() == sent; }));
 }
 
