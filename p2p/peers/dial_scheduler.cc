@@ -20,6 +20,7 @@ constexpr int kTableJitterPercent = 10;
 // How often a target whose peer is connected otherwise is looked at again if nobody calls
 // PeerEnded.
 constexpr Duration kRecheck = seconds(30);
+constexpr Duration kClosesWithin = seconds(10);  // a connection that a penalty ends
 
 MonoTime Later(MonoTime now, Duration wait) { return wait >= kNever - now ? kNever : now + wait; }
 
@@ -108,7 +109,9 @@ void DialScheduler::Defer(Target& target, MonoTime now) {
 
 void DialScheduler::Forgive(TargetId id, MonoTime now) {
   const auto it = targets_.find(id);
-  if (it != targets_.end() && it->second.paused_until <= now) TryNow(id, now);
+  if (it == targets_.end()) return;
+  it->second.forgiven_until = it->second.connected ? now + kClosesWithin : MonoTime{};
+  if (it->second.paused_until <= now) TryNow(id, now);
 }
 
 void DialScheduler::TryNow(TargetId id, MonoTime now) {
@@ -146,7 +149,13 @@ void DialScheduler::Ended(TargetId id, const DialOutcome& outcome, MonoTime now)
     target.known_id = outcome.proven_id;
   }
   if (outcome.up_for >= times_.reset_after_up) target.failures = 0;
-  const std::optional<Duration> wait = WaitFor(target, outcome);
+  std::optional<Duration> wait = WaitFor(target, outcome);
+  if (reason == Reason::kPluginViolation && outcome.close.decider == Decider::kUs &&
+      now < target.forgiven_until) {
+    target.failures = 0;
+    wait = Duration{};
+  }
+  target.forgiven_until = MonoTime{};
   target.next_try = wait ? std::max(Later(now, *wait), target.paused_until) : kNever;
 }
 

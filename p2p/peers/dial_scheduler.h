@@ -39,6 +39,7 @@ struct Target {
   std::optional<NodeId> known_id;  // named, or learnt at the last time up
   MonoTime next_try{};             // kNever while trying or connected
   MonoTime paused_until{};         // dropped by the operator
+  MonoTime forgiven_until{};       // a penalty that has not closed it yet is none
   int failures = 0;                // in a row
   bool trying = false;
   bool connected = false;
@@ -92,7 +93,7 @@ class DialScheduler {
   // The operator wants a try now: an end to backoff, pause and to having been forgotten (SELF).
   void TryNow(TargetId id, MonoTime now);
   // What this node held against the target was its own mistake: an end to backoff, but not to an
-  // operator's pause.
+  // operator's pause. So it is if the penalty has yet to close the connection.
   void Forgive(TargetId id, MonoTime now);
   void Connected(TargetId id, const NodeId& node);
   // The try, or the connection it made, ended. SELF: the address is ours; it is forgotten (kept in

@@ -332,6 +332,21 @@ TEST_F(DialSchedulerTest, ForgivingEndsBackoffButNotAnOperatorsPause) {
   dials_.Forgive(id, kNow);
   EXPECT_THAT(Due(kNow), IsEmpty());
 }
+
+TEST_F(DialSchedulerTest, ForgivenBeforeThePenaltyHasClosedItIsDialedAtOnceToo) {
+  const TargetId id = dials_.Add(WithId(1), TargetKind::kAdded, false, kNow);
+  ASSERT_THAT(Due(kNow), ElementsAre(id));
+  dials_.Connected(id, Id(1));
+  dials_.Forgive(id, kNow);
+  EXPECT_THAT(Due(kNow), IsEmpty()) << "it is connected";
+  dials_.Ended(id, Outcome(Reason::kPluginViolation, 0, Decider::kUs), kNow + 1s);
+  EXPECT_THAT(Due(kNow + 1s), ElementsAre(id));
+  // The next one counts.
+  dials_.Connected(id, Id(1));
+  dials_.Ended(id, Outcome(Reason::kPluginViolation, 0, Decider::kUs), kNow + 2s);
+  EXPECT_THAT(Due(kNow + 1min), IsEmpty());
+}
+
 TEST_F(DialSchedulerTest, TryNowEndsBackoffAndPauseButNotAConnection) {
   const TargetId id = dials_.Add(WithId(1), TargetKind::kAdded, false, kNow);
   for (int i = 0; i < 9; ++i) dials_.Ended(id, Outcome(Reason::kRefused), kNow);
