@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "node/notify.h"
+#include "node/plugin_files.h"
 #include "p2p/base/testing/capturing_log.h"
 #include "tests/unit/node/scratch.h"
 
@@ -95,6 +96,19 @@ class Manager {
  private:
   int fd_;
 };
+
+TEST(PluginConfig, IsTheSectionElseTheFileAndNeverOneElsewhere) {
+  const Scratch scratch;
+  const std::string config = scratch.Write("helod.conf", "[plugin gossip]\nrate = 1\n");
+  scratch.Write("echo.conf", "a = b\n");
+  scratch.Write("gossip.conf", "not = read\n");
+  EXPECT_EQ(*ReadPluginConfig(config, scratch.Path("."), "gossip"), "rate = 1\n");
+  EXPECT_EQ(*ReadPluginConfig(config, scratch.Path("."), "echo"), "a = b\n");
+  EXPECT_EQ(*ReadPluginConfig(config, scratch.Path("."), "chainstatus"), "");
+  // A caller's name is judged later, by the host; until then it leads nowhere.
+  ASSERT_EQ(mkdir(scratch.Path("data").c_str(), 0700), 0);
+  EXPECT_EQ(*ReadPluginConfig(config, scratch.Path("data"), "../echo"), "");
+}
 
 TEST(Notify, ReachesAServiceManagerByPathAndByAbstractName) {
   const Scratch scratch;
