@@ -142,8 +142,8 @@ absl::Status PluginHost::Load(const std::string& name, const std::string& config
   return StartInPlaceOf(old, name, std::move(entry));
 }
 
-// Whichever library is not the entry's in the end is unmapped: after a refusal the earlier one stays
-// and can be restarted.
+// Whichever library is not the entry's in the end is unmapped: after a refusal the earlier one
+// stays and can be restarted.
 absl::Status PluginHost::StartInPlaceOf(const std::optional<Entry>& old, const std::string& name,
                                         Entry entry) {
   const std::shared_ptr<Library> fresh = entry.library;
@@ -151,8 +151,7 @@ absl::Status PluginHost::StartInPlaceOf(const std::optional<Entry>& old, const s
   const std::optional<Entry> now = Find(name);
   if (!now || now->library != fresh) {
     fresh->Unmap().IgnoreError();  // nothing of it ever ran
-  } else if (old && old->library->manifest().unloadable() &&
-             old->runner->Finished(Steady::now())) {
+  } else if (old && old->library->manifest().unloadable() && old->runner->Finished(Steady::now())) {
     const absl::Status unmapped = old->library->Unmap();
     if (!unmapped.ok() && old->library->hash() != fresh->hash())
       deps_.log->Warn("plugin", "a plugin's earlier build stays mapped",
