@@ -7,12 +7,10 @@
 //
 // What to learn here:
 //   - A protocol with an order: what a peer may send depends on what it has sent. HEAD before
-//   STATUS, a
-//     second STATUS or a wrong size is no accident and is PENALISEd; another genesis is nobody's
-//     fault.
+//     STATUS, a second STATUS or a wrong size is no accident and is PENALISEd; another genesis is
+//     nobody's fault.
 //   - State instead of a queue. After AGAIN only the newest head is worth sending: one flag a peer
-//   is
-//     the whole backlog.
+//     is the whole backlog.
 //   - Commands that show what peers said. Their agent strings are quoted, whoever wrote them.
 //
 // There is no chain behind it: `mine` and `set-head` move the head by hand, and the hash of a block

@@ -16,8 +16,8 @@
 namespace {
 
 constexpr uint32_t kPing = 0, kPong = 1;
-constexpr size_t kMaxHeldBytes = 1 << 20,
-                 kCostOfOne = 64;  // each answer that waits costs its size and 64
+constexpr size_t kMaxHeldBytes = 1 << 20;
+constexpr size_t kCostOfOne = 64;  // of an answer that waits, beside its bytes
 
 class Echo final : public helo::Plugin {
  public:

@@ -8,15 +8,12 @@
 //
 // What to learn here, all of it against a peer that lies:
 //   - Bounded memory. The ids that are known are a ring (`remember`), the log is one, too. An id
-//   that
-//     fell out may come round again: that is why hops end a note's way even so.
+//     that fell out may come round again: that is why hops end a note's way even so.
 //   - Sizes are checked before anything is believed. What no honest node sends is PENALISEd.
 //   - A rate for each peer. What is above it is dropped and not remembered, so that another peer's
-//   copy
-//     gets through; the peer is not blamed, for it may only hand on what others flood.
+//     copy gets through; the peer is not blamed, for it may only hand on what others flood.
 //   - AGAIN: that peer misses the note, which is counted. Flooding has other ways round, and a
-//   queue
-//     here would only be slower than they are.
+//     queue here would only be slower than they are.
 //
 // Configuration: rate = notes a second from one peer (100), remember = ids (4096).
 #include <algorithm>
@@ -206,8 +203,8 @@ class Gossip final : public helo::Plugin {
                  helo::Quote(it->text)});
     }
     std::string answer = table.Print();
-    // A quoted byte takes up to four: 256 notes of 4,096 hostile bytes are above what an answer may
-    // be.
+    // A quoted byte takes up to four: 256 notes of 4,096 hostile bytes are more than an answer may
+    // have.
     if (answer.size() > HELO_MAX_ANSWER_BYTES) {
       return void(call.Refuse("that is above 1 MiB; ask for fewer lines: log N"));
     }
