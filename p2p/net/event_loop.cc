@@ -109,6 +109,8 @@ bool EventLoop::Post(std::function<void()> fn) {
   return true;
 }
 
+void EventLoop::AfterSessions(std::function<void()> fn) { impl_->after_sessions = std::move(fn); }
+
 bool EventLoop::InThread() const { return impl_->thread.load() == std::this_thread::get_id(); }
 
 absl::StatusOr<Registration> EventLoop::Watch(int fd_of_live_socket, Lane lane,

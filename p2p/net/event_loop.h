@@ -111,6 +111,10 @@ class EventLoop {
   bool Post(std::function<void()> fn);
   bool InThread() const;  // any thread
 
+  // Before Run: `fn` is called in each turn after the sessions that were ready have been served,
+  // and before handshakes are, for what is done once for all of them. Short.
+  void AfterSessions(std::function<void()> fn);
+
   // Watches `socket` for input and output. In the handshake lane, its CPU time is charged to
   // `fairness_group`.
   absl::StatusOr<Registration> Watch(int fd_of_live_socket, Lane lane, const Subnet& fairness_group,

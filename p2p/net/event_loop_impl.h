@@ -97,6 +97,7 @@ struct EventLoop::Impl {
   FairQueue fair;
 
   IndexedHeap<Timer, &Timer::heap_index_> timers;
+  std::function<void()> after_sessions;
   Timer* firing = nullptr;           // the timer whose function runs, if it was not destroyed by it
   MonoTime round = MonoTime::min();  // while timers fire: those due up to now
 

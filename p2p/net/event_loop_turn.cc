@@ -172,6 +172,8 @@ bool EventLoop::Impl::ServeSessions(bool fetch) {
     any = true;
     Call(static_cast<Slot&>(*item));
   }
+  // Whether or not any: one that goes up in the handshake lane may have brought a message.
+  if (after_sessions) after_sessions();
   if (any) SendWakes();  // what established peers wait for does not wait for handshakes
   return any;
 }
@@ -220,6 +222,7 @@ void EventLoop::Run() {
     if ((ready & kHandshakesReady) != 0) impl.FetchHandshakes();
     impl.ServeListeners();
     impl.ServeHandshakes();
+    if (impl.after_sessions) impl.after_sessions();
     impl.SendWakes();
     impl.handshakes_queued.Set(impl.fair.size());
     impl.fairness_groups.Set(impl.fair.groups());

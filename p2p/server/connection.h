@@ -45,7 +45,7 @@ class Connection final : public net::Watcher, private wire::SessionSink {
   MakeRoom();      // not up yet: refused, in the words of its stage, for those who wait at the door
   void Abandon();  // the node stops now: handlers get their close, nothing more is sent
   SendResult Send(SessionEntry& entry, uint16_t type, ByteView payload);
-  void SendPosted(std::shared_ptr<SessionEntry> entry, uint16_t type, Bytes payload);
+  void SendPosted(SessionEntry& entry, uint16_t type, ByteView payload);  // the caller flushes
   void TellWritable();  // to whoever was told kAgain, once the queue is below half of its quota
   void PauseReading(SessionEntry& entry);
   void SendPeers(const std::vector<wire::PeerInfo>& peers);

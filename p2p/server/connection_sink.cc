@@ -73,8 +73,10 @@ void Connection::OnOpen(const wire::OpenChannel& channel) {
 }
 
 void Connection::OnMessage(uint32_t open_id, uint16_t type, ByteView payload) {
-  if (SessionEntry* entry = FindOpen(open_id))
-    entry->handler->OnMessage(entry->session, type, payload);
+  SessionEntry* entry = FindOpen(open_id);
+  if (entry == nullptr) return;
+  worker_.Burst(entry->handler);
+  entry->handler->OnMessage(entry->session, type, payload);
 }
 
 void Connection::OnWritable() {
@@ -174,20 +176,18 @@ SendResult Connection::Send(SessionEntry& entry, uint16_t type, ByteView payload
   return SendResult::kGone;
 }
 
-void Connection::SendPosted(std::shared_ptr<SessionEntry> entry, uint16_t type, Bytes payload) {
+void Connection::SendPosted(SessionEntry& entry, uint16_t type, ByteView payload) {
   if (!session_ || ended_ || session_closed_) return;
   // It was accepted with kOk on another thread, so it is kept, in order, even if the queue has
   // filled since.
   if (backlog_.empty()) {
-    const wire::SendStatus sent = session_->Send(shared_.Now(), entry->open_id, type, payload);
+    const wire::SendStatus sent = session_->Send(shared_.Now(), entry.open_id, type, payload);
     if (sent != wire::SendStatus::kAgain) {
-      entry->posted_bytes.fetch_sub(PostedBytes(payload.size()), std::memory_order_relaxed);
-      if (SetDirty()) worker_.MarkDirty(id_);
+      entry.posted_bytes.fetch_sub(PostedBytes(payload.size()), std::memory_order_relaxed);
       return;
     }
   }
-  backlog_.push_back({std::move(entry), type, std::move(payload)});
-  if (SetDirty()) worker_.MarkDirty(id_);
+  backlog_.push_back({entry.shared_from_this(), type, Bytes(payload.begin(), payload.end())});
 }
 
 void Connection::PauseReading(SessionEntry& entry) {

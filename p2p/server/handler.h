@@ -50,6 +50,12 @@ class Messenger {
   // Copies the payload. From the session's own loop thread it is queued at once, else in order
   // through the loop.
   virtual SendResult Send(SessionId session, uint16_t type, ByteView payload) = 0;
+  // The same for one of many in a row, in order with the others: the loop may be left asleep until
+  // much waits for it, or until SendAll, which must follow soon.
+  virtual SendResult SendLater(SessionId session, uint16_t type, ByteView payload) {
+    return Send(session, type, payload);
+  }
+  virtual void SendAll() {}
   // Closes the peer. `reason` is PLUGIN_POLITE, PLUGIN_VIOLATION, PLUGIN_SLOW or another of WIRE 9
   // with a D.
   virtual void Disconnect(SessionId session, Reason reason, const std::string& text) = 0;
@@ -73,6 +79,9 @@ class Handler {
   virtual void OnOpen(const SessionInfo& info) = 0;
   virtual void OnMessage(SessionId session, uint16_t type,
                          ByteView payload) = 0;  // borrowed for the call
+  // Around the OnMessage calls that a loop makes in one go, for whoever wakes a thread once for all
+  // of them. What else is called meanwhile may be part of it or not.
+  virtual void OnBurst(bool /*begins*/) {}
   virtual void OnWritable(SessionId session) = 0;
   virtual void OnClose(SessionId session,
                        uint32_t code) = 0;  // code as in WIRE 9; 0 = no reason given

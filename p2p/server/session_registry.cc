@@ -24,7 +24,7 @@ std::shared_ptr<SessionEntry> SessionRegistry::Find(SessionId session) {
   return it == s.entries.end() ? nullptr : it->second;
 }
 
-SendResult SessionRegistry::Send(SessionId session, uint16_t type, ByteView payload) {
+SendResult SessionRegistry::Send(SessionId session, uint16_t type, ByteView payload, bool later) {
   std::shared_ptr<SessionEntry> entry = Find(session);
   if (!entry) return SendResult::kGone;
   if (type >= entry->message_count) return SendResult::kInvalid;
@@ -42,23 +42,25 @@ SendResult SessionRegistry::Send(SessionId session, uint16_t type, ByteView payl
   if (waiting > 0 && waiting + payload.size() > entry->quota) {
     entry->wanted_bytes = payload.size();
     if (entry->wants_writable.exchange(true)) return SendResult::kAgain;  // somebody asked already
+    worker->SendUntold();  // or it would be writable with the queue as full as now
     worker->Post([worker, conn = entry->conn] {  // it may have drained meanwhile
       if (Connection* connection = worker->Find(conn)) connection->TellWritable();
     });
     return SendResult::kAgain;
   }
   entry->posted_bytes.fetch_add(PostedBytes(payload.size()), std::memory_order_relaxed);
-  const bool posted =
-      worker->Post([worker, entry, type, bytes = Bytes(payload.begin(), payload.end())]() mutable {
-        if (Connection* connection = worker->Find(entry->conn))
-          connection->SendPosted(entry, type, std::move(bytes));
-      });
-  return posted ? SendResult::kOk : SendResult::kGone;
+  return worker->Send(entry, type, payload, later) ? SendResult::kOk : SendResult::kGone;
+}
+
+void SessionRegistry::SendAll() {
+  for (Worker* worker : workers_) worker->SendUntold();
 }
 
 void SessionRegistry::Disconnect(SessionId session, Reason reason, const std::string& text) {
-  if (std::shared_ptr<SessionEntry> entry = Find(session))
-    entry->worker->Close(entry->conn, reason, text, 0);
+  std::shared_ptr<SessionEntry> entry = Find(session);
+  if (!entry) return;
+  entry->worker->SendUntold();  // what was sent before goes first
+  entry->worker->Close(entry->conn, reason, text, 0);
 }
 
 void SessionRegistry::PauseReading(SessionId session, bool paused) {
@@ -83,7 +85,10 @@ void SessionRegistry::Offer(const std::vector<Capability>& versions, Handler* ha
 }
 
 void SessionRegistry::Withdraw(const std::string& name, Reason code) {
-  for (Worker* worker : workers_) worker->Withdraw(name, code);
+  for (Worker* worker : workers_) {
+    worker->SendUntold();
+    worker->Withdraw(name, code);
+  }
 }
 
 }  // namespace helo::server

@@ -21,7 +21,7 @@ class Connection;
 class Worker;
 
 // One handler's session. `connection` may be touched on the worker's loop only, while `alive`.
-struct SessionEntry {
+struct SessionEntry : std::enable_shared_from_this<SessionEntry> {
   SessionId session = 0;
   Worker* worker = nullptr;
   peers::ConnId conn = 0;
@@ -49,7 +49,8 @@ class SessionRegistry {
   }  // before any loop runs
 
   // As in Messenger.
-  SendResult Send(SessionId session, uint16_t type, ByteView payload);
+  SendResult Send(SessionId session, uint16_t type, ByteView payload, bool later);
+  void SendAll();
   void Disconnect(SessionId session, Reason reason, const std::string& text);
   void PauseReading(SessionId session, bool paused);
   void Offer(const std::vector<Capability>& all_versions_of_one_name, Handler* handler);
@@ -75,8 +76,12 @@ class HandlerMessenger final : public Messenger {
       : registry_(registry), handler_(handler) {}
   Handler& handler() { return handler_; }
   SendResult Send(SessionId session, uint16_t type, ByteView payload) override {
-    return registry_.Send(session, type, payload);
+    return registry_.Send(session, type, payload, /*later=*/false);
   }
+  SendResult SendLater(SessionId session, uint16_t type, ByteView payload) override {
+    return registry_.Send(session, type, payload, /*later=*/true);
+  }
+  void SendAll() override { registry_.SendAll(); }
   void Disconnect(SessionId session, Reason reason, const std::string& text) override {
     registry_.Disconnect(session, reason, text);
   }

@@ -56,6 +56,7 @@ void Worker::Launch(Control& control, std::vector<Worker*> all) {
   control_ = &control;
   all_ = std::move(all);
   refusal_timer_ = std::make_unique<net::Timer>(*loop_, [this] { FlushRefusals(); });
+  loop_->AfterSessions([this] { EndBursts(); });
   thread_ = std::thread([this] { loop_->Run(); });
 }
 
@@ -288,6 +289,56 @@ void Worker::FlushDirty() {
   for (ConnId id : dirty) {
     if (Connection* connection = Find(id)) connection->Flush();
   }
+}
+
+bool Worker::Send(const std::shared_ptr<SessionEntry>& entry, uint16_t type, ByteView payload,
+                  bool later) {
+  switch (sends_.Append(entry, type, payload, later)) {
+    case SendQueue::Appended::kQueued:
+      return true;
+    case SendQueue::Appended::kTellLoop:
+      return PostSends();
+    case SendQueue::Appended::kClosed:
+      return false;
+  }
+  return false;
+}
+
+bool Worker::PostSends() {
+  if (Post([this] { TakeSends(); })) return true;
+  sends_.Close();
+  return false;
+}
+
+void Worker::TakeSends() {
+  sends_.Take(taken_sends_);
+  Connection* connection = nullptr;
+  ConnId conn = 0;
+  for (const SendBatch::Item& item : taken_sends_.items()) {
+    if (item.entry->conn != conn) {
+      conn = item.entry->conn;
+      connection = Find(conn);
+      if (connection != nullptr && connection->SetDirty()) sent_to_.push_back(conn);
+    }
+    if (connection != nullptr)
+      connection->SendPosted(*item.entry, item.type, taken_sends_.Payload(item));
+  }
+  taken_sends_.Clear();
+  for (const ConnId id : sent_to_) {
+    if (Connection* sent = Find(id)) sent->Flush();
+  }
+  sent_to_.clear();
+}
+
+void Worker::Burst(Handler* handler) {
+  if (std::find(bursts_.begin(), bursts_.end(), handler) != bursts_.end()) return;
+  bursts_.push_back(handler);
+  handler->OnBurst(true);
+}
+
+void Worker::EndBursts() {
+  for (Handler* handler : bursts_) handler->OnBurst(false);
+  bursts_.clear();
 }
 
 void Worker::CountRefusal(const peers::Attempt& attempt) {

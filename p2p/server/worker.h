@@ -14,6 +14,7 @@
 
 #include "p2p/net/event_loop.h"
 #include "p2p/net/listener.h"
+#include "p2p/server/send_queue.h"
 #include "p2p/server/shared.h"
 #include "p2p/tls/channel.h"
 
@@ -33,6 +34,12 @@ class Worker final : public net::AcceptorDelegate {
   void Accept(net::Listener listener);                      // any thread, after Launch
   bool Post(std::function<void()> fn) { return loop_->Post(std::move(fn)); }  // any thread
   bool InThread() const { return loop_->InThread(); }
+  // Any thread: queues a message for the loop. False: the loop has ended.
+  bool Send(const std::shared_ptr<SessionEntry>& entry, uint16_t type, ByteView payload,
+            bool later);
+  void SendUntold() {  // any thread
+    if (sends_.TakeUntold()) PostSends();
+  }
   net::EventLoop& loop() { return *loop_; }
   size_t index() const { return index_; }
 
@@ -64,6 +71,7 @@ class Worker final : public net::AcceptorDelegate {
   void EndedHandshake(Connection& connection);
   void Remove(Connection& connection);  // destroyed in a coming turn
   void MarkDirty(ConnId conn);          // flush in a coming turn
+  void Burst(Handler* handler);         // it gets messages in this turn
   void RestFromAccepting();  // the kernel could not watch what was accepted: all listeners pause
   void CountRefusal(const peers::Attempt& attempt);  // inbound, before control knew it
   std::vector<PeerSnapshot> TakePeers();
@@ -81,6 +89,9 @@ class Worker final : public net::AcceptorDelegate {
   void Adopt(net::Socket socket, const Endpoint& remote, const Endpoint& local);
   void RefuseAtGate(net::Socket socket, const Endpoint& remote, Reason reason);
   void FlushDirty();
+  bool PostSends();
+  void TakeSends();
+  void EndBursts();
   template <typename Fn>
   void With(ConnId conn, Fn fn);  // posts fn(connection) if it is still there
   void FlushRefusals();
@@ -101,6 +112,10 @@ class Worker final : public net::AcceptorDelegate {
   std::vector<std::unique_ptr<Connection>> graveyard_;
   std::vector<Offered> offers_;
   std::vector<ConnId> dirty_;
+  SendQueue sends_;
+  SendBatch taken_sends_;
+  std::vector<ConnId> sent_to_;   // by the batch that is being taken
+  std::vector<Handler*> bursts_;  // handlers that were told of one
   size_t next_worker_ = 0;
   bool draining_ = false;
   bool burying_ = false;

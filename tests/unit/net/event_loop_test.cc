@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/unit/net/net_support.h"
@@ -49,6 +50,26 @@ TEST(EventLoopPostTest, APostFromTheLoopRunsLaterNotWithin) {
   });
   ASSERT_TRUE(done.Wait());
   EXPECT_THAT(order, ElementsAre("outer", "inner"));
+}
+
+TEST(EventLoopPostTest, WhatComesAfterTheSessionsComesInTheSameTurn) {
+  FdPool files(PoolKind::kFiles, 16);
+  auto loop = EventLoop::Create("after", RealClock(), NullLog(), files);
+  ASSERT_TRUE(loop.ok());
+  std::vector<std::string> order;
+  bool due = false;
+  (*loop)->AfterSessions([&] {
+    if (std::exchange(due, false)) order.emplace_back("after");
+  });
+  for (int i = 0; i < 2; ++i) {
+    (*loop)->Post([&] {
+      due = true;
+      order.emplace_back("posted");
+    });
+  }
+  (*loop)->Stop();
+  (*loop)->Run();
+  EXPECT_THAT(order, ElementsAre("posted", "posted", "after"));
 }
 
 TEST(EventLoopPostTest, EverythingPostedBeforeStopRunsAndNothingAfter) {

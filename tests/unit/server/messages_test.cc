@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -27,8 +28,14 @@ class Recorder final : public Handler {
     Change([&] { opened.push_back(info); });
   }
   void OnMessage(SessionId session, uint16_t type, ByteView payload) override {
+    EXPECT_TRUE(in_burst);
     if (meanwhile) meanwhile(session, ++seen_);
     Change([&] { messages.emplace_back(type, Bytes(payload.begin(), payload.end())); });
+  }
+  void OnBurst(bool begins) override {
+    EXPECT_NE(in_burst, begins);
+    in_burst = begins;
+    Change([&] { bursts_ended += begins ? 0 : 1; });
   }
   void OnWritable(SessionId) override {
     Change([&] { ++writable; });
@@ -54,6 +61,8 @@ class Recorder final : public Handler {
   std::vector<std::pair<SessionId, uint32_t>> closed;
   std::atomic<int> writable{0};
   std::function<void(SessionId, size_t n)> meanwhile;  // within the nth message
+  std::atomic<bool> in_burst{false};                   // nodes here have one loop
+  int bursts_ended = 0;
 
  private:
   template <typename Fn>
@@ -103,6 +112,72 @@ TEST(Messages, ArriveInOrderFromAnotherThread) {
     EXPECT_EQ(pair.ra.messages[i].first, i % 4);
     EXPECT_EQ(AsString(pair.ra.messages[i].second), std::to_string(i));
   }
+}
+
+TEST(Messages, SentLaterTheyGoTogetherAndInOrder) {
+  Pair pair({{"talk", 1, 1, 20'000}}, {{"talk", 1, 1, 20'000}});
+  ASSERT_TRUE(pair.Open());
+  Messenger& messenger = *pair.rb.messenger;
+  const SessionId session = pair.rb.opened[0].session;
+  const auto came = [&](size_t n) {
+    return pair.ra.WaitFor([n](Recorder& r) { return r.messages.size() == n; });
+  };
+  ASSERT_EQ(messenger.SendLater(session, 0, AsBytes("0")), SendResult::kOk);
+  ASSERT_EQ(messenger.SendLater(session, 0, AsBytes("1")), SendResult::kOk);
+  messenger.SendAll();
+  messenger.SendAll();
+  ASSERT_TRUE(came(2));
+  ASSERT_EQ(messenger.SendLater(session, 0, AsBytes("2")), SendResult::kOk);
+  ASSERT_EQ(messenger.Send(session, 0, AsBytes("3")), SendResult::kOk);
+  ASSERT_TRUE(came(4));
+  // So much is not held back; large ones and small ones keep their order.
+  for (int i = 4; i < 14; ++i) {
+    Bytes payload(i % 2 == 0 ? 17'000 : 1, ' ');
+    payload[0] = static_cast<uint8_t>('0' + i);
+    ASSERT_EQ(messenger.SendLater(session, 0, payload), SendResult::kOk);
+  }
+  ASSERT_TRUE(pair.ra.WaitFor([](Recorder& r) { return r.messages.size() >= 11; }));
+  // And what was sent before a disconnection goes before it.
+  ASSERT_EQ(messenger.SendLater(session, 0, AsBytes("z")), SendResult::kOk);
+  messenger.Disconnect(session, Reason::kPluginPolite, "enough");
+  ASSERT_TRUE(pair.ra.WaitFor([](Recorder& r) { return r.closed.size() == 1; }));
+  ASSERT_EQ(pair.ra.messages.size(), 15u);
+  for (int i = 0; i < 14; ++i)
+    EXPECT_EQ(pair.ra.messages[static_cast<size_t>(i)].second[0], '0' + i);
+  EXPECT_EQ(AsString(pair.ra.messages[14].second), "z");
+  EXPECT_TRUE(pair.ra.WaitFor([](Recorder& r) { return r.bursts_ended > 0 && !r.in_burst; }));
+}
+
+TEST(Messages, ManyThreadsEachInOrderAndNoneIsLost) {
+  Pair pair({{"talk", 1, 4, 1000}, {"walk", 1, 4, 1000}},
+            {{"talk", 1, 4, 1000}, {"walk", 1, 4, 1000}});
+  ASSERT_TRUE(pair.rb.WaitFor([](Recorder& r) { return r.opened.size() == 2; }));
+  Messenger& messenger = *pair.rb.messenger;
+  constexpr uint32_t kEach = 3000;
+  std::vector<std::thread> threads;
+  for (uint16_t thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      for (uint32_t i = 0; i < kEach; ++i) {
+        // Each uses both sessions: what one thread sends keeps its order across them too.
+        const SessionId session = pair.rb.opened[i / 16 % 2].session;
+        const std::string text = std::to_string(i);
+        const auto send = [&] {
+          return i % 3 == 0 ? messenger.Send(session, thread, AsBytes(text))
+                            : messenger.SendLater(session, thread, AsBytes(text));
+        };
+        for (SendResult sent = send(); sent != SendResult::kOk; sent = send()) {
+          ASSERT_EQ(sent, SendResult::kAgain);
+          std::this_thread::yield();
+        }
+        if (i % 100 == 99) messenger.SendAll();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  ASSERT_TRUE(pair.ra.WaitFor([](Recorder& r) { return r.messages.size() == 4 * kEach; }));
+  std::array<uint32_t, 4> next{};
+  for (const auto& [type, payload] : pair.ra.messages)
+    ASSERT_EQ(AsString(payload), std::to_string(next.at(type)++));
 }
 
 TEST(Messages, BadSendsAreRefusedAtOnce) {
