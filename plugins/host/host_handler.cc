@@ -8,6 +8,13 @@
 #include "plugins/host/session.h"
 
 namespace helo::plugins {
+namespace {
+
+// This thread is a loop in the middle of a burst: plugins are woken at its end, once.
+thread_local bool in_burst = false;
+thread_local std::vector<std::shared_ptr<PluginRunner>> to_wake;
+
+}  // namespace
 
 std::vector<Capability> PluginHost::Capabilities() const {
   std::vector<Capability> all;
@@ -67,8 +74,17 @@ void PluginHost::OnOpen(const SessionInfo& info) {
 }
 
 void PluginHost::OnMessage(SessionId id, uint16_t type, ByteView payload) {
-  if (const std::shared_ptr<Session> session = sessions_->Find(id))
-    session->runner->PushMessage(*session, type, payload);
+  const std::shared_ptr<Session> session = sessions_->Find(id);
+  if (!session) return;
+  PluginRunner& runner = *session->runner;
+  if (!runner.PushMessage(*session, type, payload, /*wake_later=*/in_burst)) return;
+  if (to_wake.empty() || to_wake.back().get() != &runner) to_wake.push_back(session->runner);
+}
+
+void PluginHost::OnBurst(bool begins) {
+  in_burst = begins;
+  for (const auto& runner : to_wake) runner->WakeIfAsleep();
+  to_wake.clear();
 }
 
 void PluginHost::OnWritable(SessionId id) {

@@ -84,6 +84,7 @@ class PluginHost final : public Handler {
   void Attached(Messenger& messenger) override;
   void OnOpen(const SessionInfo& info) override;
   void OnMessage(SessionId session, uint16_t type, ByteView payload) override;
+  void OnBurst(bool begins) override;
   void OnWritable(SessionId session) override;
   void OnClose(SessionId session, uint32_t code) override;
   void Detached() override;

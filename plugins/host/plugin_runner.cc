@@ -14,6 +14,13 @@ namespace helo::plugins {
 namespace {
 
 constexpr uint64_t kFlushBytes = 256 * 1024;
+// What a plugin sends while more messages wait for it goes out with the answers to those, unless it
+// takes its time: then at once.
+constexpr auto kQuick = std::chrono::microseconds(20);
+constexpr auto kGatherFor = std::chrono::microseconds(100);
+
+// Set while a plugin's thread is in on_message and more wait: its runner.
+thread_local const PluginRunner* gathering = nullptr;
 
 int64_t Nanoseconds(Steady::time_point at) { return at.time_since_epoch().count(); }
 
@@ -47,6 +54,7 @@ auto PluginRunner::InCall(const char* what, Fn fn) {
   const auto done = [&] {
     call_number_.store(number + 2, std::memory_order_release);
     const Steady::time_point began = std::exchange(now_, Steady::now());
+    quick_ = now_ - began <= kQuick;
     counters_->longest_ns.RaiseAlone(static_cast<uint64_t>((now_ - began).count()));
   };
   if constexpr (std::is_void_v<decltype(fn())>) {
@@ -162,7 +170,10 @@ void PluginRunner::Process() {
   for (const Waiting& event : work_.events) {
     switch (event.kind) {
       case Waiting::Kind::kMessage:
+        if (quick_ && &event != &work_.events.back()) gathering = this;
         Deliver(event);
+        gathering = nullptr;
+        if (gathered_ && (!quick_ || now_ - gathered_at_ > kGatherFor)) SendGathered();
         break;
       case Waiting::Kind::kOpen:
         OpenOne(std::move(*open++));
@@ -190,11 +201,23 @@ void PluginRunner::Process() {
     }
     if (next_timer_.load(std::memory_order_relaxed) <= Nanoseconds(now_)) FireTimers();
   }
+  SendGathered();
   queued_bytes_.fetch_sub(std::exchange(taken_bytes_, 0));
   MutexLock lock(mutex_);
   if (paused_.empty()) return;
   const std::vector<Session*> paused(paused_.begin(), paused_.end());
   for (Session* session : paused) ResumeLocked(*session);
+}
+
+void PluginRunner::SendGathered() {
+  if (!std::exchange(gathered_, false)) return;
+  if (Gate<Messenger>::Loan messenger(links_->messenger); messenger) messenger->SendAll();
+}
+
+bool PluginRunner::Gathers() {
+  if (gathering != this) return false;
+  if (!std::exchange(gathered_, true)) gathered_at_ = now_;
+  return true;
 }
 
 void PluginRunner::Deliver(const Waiting& message) {

@@ -71,7 +71,9 @@ class PluginRunner : public std::enable_shared_from_this<PluginRunner> {
 
   // The loops'. False: the session is not for this instance any more.
   bool PushOpen(const std::shared_ptr<Session>& session);
-  void PushMessage(Session& session, uint16_t type, ByteView payload);
+  // True, only with `wake_later`: WakeIfAsleep must follow soon.
+  bool PushMessage(Session& session, uint16_t type, ByteView payload, bool wake_later);
+  void WakeIfAsleep();
   void PushWritable(Session& session);
   void PushClose(Session& session, uint32_t code);
 
@@ -108,6 +110,7 @@ class PluginRunner : public std::enable_shared_from_this<PluginRunner> {
   void CloseOne(Session& session, uint32_t code);
   void RunCommand(uint64_t call);
   void FireTimers();
+  void SendGathered();
   void Teardown();
   void Judge(Session& session, helo_verdict verdict);
   template <typename Fn>
@@ -116,7 +119,8 @@ class PluginRunner : public std::enable_shared_from_this<PluginRunner> {
 
   // Any thread.
   void Wake() { wake_.NotifyOne(); }
-  bool PushLocked(Waiting event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool Gathers();  // a message that is sent now may wait for those that follow
+  bool PushLocked(Waiting event, bool wake_later = false) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool FaultLocked(const std::string& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LogFault(const std::string& why);
   void WithdrawLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -178,6 +182,9 @@ class PluginRunner : public std::enable_shared_from_this<PluginRunner> {
   Batch work_;
   Steady::time_point now_{};
   uint64_t taken_bytes_ = 0;  // not yet subtracted from queued_bytes_
+  bool quick_ = false;        // the last call into the plugin did not take long
+  bool gathered_ = false;     // something was sent with SendLater since the last SendAll
+  Steady::time_point gathered_at_{};
 
   Mutex thread_mutex_;
   std::thread thread_ ABSL_GUARDED_BY(thread_mutex_);

@@ -31,7 +31,10 @@ helo_status PluginRunner::Send(helo_session id, uint32_t type, helo_bytes payloa
   if (payload.size > session->info.max_send_bytes) return HELO_E_TOO_BIG;
   Gate<Messenger>::Loan messenger(links_->messenger);
   if (!messenger) return HELO_E_GONE;
-  switch (messenger->Send(id, static_cast<uint16_t>(type), {payload.data, payload.size})) {
+  const ByteView bytes(payload.data, payload.size);
+  const auto type16 = static_cast<uint16_t>(type);
+  switch (Gathers() ? messenger->SendLater(id, type16, bytes)
+                    : messenger->Send(id, type16, bytes)) {
     case SendResult::kOk:
       counters_->messages_out.Add();
       counters_->bytes_out.Add(payload.size);

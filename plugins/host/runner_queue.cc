@@ -9,6 +9,12 @@
 #include "plugins/host/plugin_runner.h"
 
 namespace helo::plugins {
+namespace {
+
+// So much of a loop's burst, and the plugin's thread is woken before its end, to work beside it.
+constexpr size_t kBurstEvents = 1024, kBurstBytes = 131'072;
+
+}  // namespace
 
 absl::Status PluginRunner::Started(Steady::time_point deadline) {
   MutexLock lock(mutex_);
@@ -122,7 +128,8 @@ void PluginRunner::Abandon() {
               {{"plugin", name()}, {"inside", call_what_.load()}});
 }
 
-bool PluginRunner::PushLocked(Waiting event) {
+// True: the caller is to wake the plugin's thread, once it has let go of the lock.
+bool PluginRunner::PushLocked(Waiting event, bool wake_later) {
   if (inbox_.events.size() >= limits_.waiting_events &&
       (event.kind == Waiting::Kind::kOpen || event.kind == Waiting::Kind::kMessage)) {
     FaultLocked(absl::StrCat("cannot keep up: ", inbox_.events.size(), " events wait for it, in ",
@@ -130,7 +137,16 @@ bool PluginRunner::PushLocked(Waiting event) {
     return false;
   }
   inbox_.events.push_back(event);
-  return asleep_;
+  if (wake_later && inbox_.events.size() % kBurstEvents != 0) return false;
+  return std::exchange(asleep_, false);
+}
+
+void PluginRunner::WakeIfAsleep() {
+  {
+    MutexLock lock(mutex_);
+    if (!std::exchange(asleep_, false)) return;
+  }
+  Wake();
 }
 
 bool PluginRunner::PushOpen(const std::shared_ptr<Session>& session) {
@@ -151,13 +167,14 @@ bool PluginRunner::PushOpen(const std::shared_ptr<Session>& session) {
   return true;
 }
 
-void PluginRunner::PushMessage(Session& session, uint16_t type, ByteView payload) {
+bool PluginRunner::PushMessage(Session& session, uint16_t type, ByteView payload, bool wake_later) {
   bool wake;
+  bool asleep;
   {
     MutexLock lock(mutex_);
     if (state() != Phase::kRunning || session.condemned.load(std::memory_order_relaxed)) {
       counters_->dropped.Add();
-      return;
+      return false;
     }
     Waiting event;
     event.kind = Waiting::Kind::kMessage;
@@ -165,8 +182,11 @@ void PluginRunner::PushMessage(Session& session, uint16_t type, ByteView payload
     event.size = static_cast<uint32_t>(payload.size());
     event.session = &session;
     event.data = inbox_.Copy(payload);
-    wake = PushLocked(event);
-    if (state() != Phase::kRunning) return;
+    const uint64_t before = queued_bytes_.load(std::memory_order_relaxed);
+    const bool much = before / kBurstBytes != (before + payload.size()) / kBurstBytes;
+    wake = PushLocked(event, wake_later && !much);
+    asleep = asleep_;
+    if (state() != Phase::kRunning) return false;
     const uint64_t added = Session::Load(payload.size());
     const uint64_t load = session.load.fetch_add(added) + added;
     const uint64_t all = queued_bytes_.fetch_add(payload.size()) + payload.size();
@@ -175,6 +195,7 @@ void PluginRunner::PushMessage(Session& session, uint16_t type, ByteView payload
       PauseLocked(session);
   }
   if (wake) Wake();
+  return asleep;
 }
 
 void PluginRunner::PushWritable(Session& session) {
@@ -293,6 +314,8 @@ Steady::time_point PluginRunner::Watch(MonoTime now) {
         absl::StrCat("the plugin ", name(), " has not answered in time")));
   }
   if (!fault.empty()) LogFault(fault);
+  // What a plugin sent before it began to dawdle in the same call.
+  if (Gate<Messenger>::Loan messenger(links_->messenger); messenger) messenger->SendAll();
   if (reap) Finished(Steady::now());
   if (abandon) Abandon();
   return next;

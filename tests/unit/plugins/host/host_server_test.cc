@@ -93,6 +93,33 @@ TEST(HostServer, APluginLoadedLaterTalksWithThePeersThatAreThere) {
   EXPECT_EQ(a.node->History().size(), 2u);  // the same two connections since the beginning
 }
 
+TEST(HostServer, WhatAPluginSaidIsNotHeldBackByACallThatTakesLong) {
+  PluginNode a(1);
+  PluginNode b(2, {a.node->Address()});
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  int got = 0;
+  a.probe.quiet = true;
+  // Answers quickly, in a row; and from the middle of a row it does not come back.
+  a.probe.on_message = [&](helo_session s, uint32_t, std::string_view text) -> helo_verdict {
+    EXPECT_EQ(a.Send(s, 1, text), HELO_OK);
+    if (++got == 150) released.wait();
+    return HELO_V_OK;
+  };
+  std::atomic<helo_session> session{0};
+  b.probe.on_open = [&](helo_session s) {
+    session = s;
+    b.probe.Note("ready");
+  };
+  ASSERT_TRUE(a.Load().ok());
+  ASSERT_TRUE(b.Load().ok());
+  ASSERT_TRUE(b.probe.WaitFor("ready"));
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(b.Send(session, 0, std::to_string(i)), HELO_OK);
+  EXPECT_TRUE(b.probe.WaitFor("message", 150));
+  release.set_value();
+  EXPECT_TRUE(b.probe.WaitFor("message", 200));
+}
+
 TEST(HostServer, ASlowPluginsPeerIsPausedAndLosesNothing) {
   PluginNode a(1);
   PluginNode b(2, {a.node->Address()});
