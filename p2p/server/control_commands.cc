@@ -178,6 +178,7 @@ void Control::OnAdd(PeerAddress address, bool saved, bool wait,
     return;
   }
   if (!target->trying) dials_.TryNow(result.target, now);
+  snapshot_.reset();
   if (wait) {
     waiters_[result.target].push_back(
         [done = std::move(done), existed = result.existed](absl::StatusOr<AddResult> answer) {
@@ -225,6 +226,7 @@ void Control::OnRemove(const PeerAddress& address, bool disconnect,
   }
   dials_.Remove(*id);
   CancelResolving(*id);
+  snapshot_.reset();  // a list asked for next is true
   absl::Status saved = target.saved ? Save() : absl::OkStatus();
   std::vector<ConnId> to_close;
   for (const auto& [conn, live] : live_) {

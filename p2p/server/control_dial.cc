@@ -164,6 +164,7 @@ void Control::CancelResolving(TargetId target) {
 }
 
 void Control::AnswerWaiters(TargetId target, const AddResult& result) {
+  snapshot_.reset();  // a list asked for upon the answer is true
   auto it = waiters_.find(target);
   if (it == waiters_.end()) return;
   auto waiters = std::move(it->second);
