@@ -36,7 +36,10 @@ PluginRunner::PluginRunner(Setup setup)
       counters_(std::move(setup.counters)),
       context_(NewHostContext()) {}
 
-PluginRunner::~PluginRunner() = default;
+PluginRunner::~PluginRunner() {
+  // The last to hold it may be its own thread, which nobody waited for.
+  if (thread_.joinable()) thread_.detach();
+}
 
 void PluginRunner::Launch() {
   context_->runner.Open(*this);
