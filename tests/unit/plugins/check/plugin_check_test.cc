@@ -92,7 +92,7 @@ TEST_P(Breaks, IsFoundAndTheLineNamed) {
   const Case& one = GetParam();
   if (kSanitized && std::string(one.rule) == "query") GTEST_SKIP() << "its heap is not counted";
   CheckOptions options;
-  options.limit = std::chrono::seconds(4);
+  options.limit = std::chrono::seconds(kSanitized ? 12 : 4);
   const CheckReport report = CheckTestPlugin(one.plugin, options);
   const RuleResult& rule = Of(report, one.rule);
   EXPECT_EQ(rule.state, RuleState::kBroken) << Everything(report);
