@@ -1,3 +1,4 @@
+// Long: one loop's connections, and all that others ask of them.
 #include "p2p/server/worker.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Long because it is one list: every rule with what it tries.
 #include "plugins/check/rules.h"
 
 #include <absl/strings/str_cat.h>
